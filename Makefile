@@ -1,0 +1,51 @@
+# foreact: `make demo` runs the whole pipeline, `make test` the tests; both set everything up first.
+.PHONY: setup demo test check bench-gpu lock clean help
+.DEFAULT_GOAL := setup
+
+export PYTHONSAFEPATH := 1
+export UV_PYTHON_DOWNLOADS := never
+
+STAMP := .venv/foreact.stamp
+PY := .venv/bin/python -P
+ARGS ?=
+
+setup: $(STAMP)
+
+# One comparison instead of time stamps: a fresh checkout gives every file the same time.
+$(STAMP): FORCE
+	@cat pyproject.toml requirements.txt | cmp -s - $(STAMP) || sh scripts/setup
+FORCE:
+
+demo: setup
+	.venv/bin/foreact demo $(ARGS)
+
+test: setup
+	$(PY) -m pytest tests/unit $(ARGS)
+	$(PY) -m pytest tests/integration $(ARGS)
+	@if [ -d tests/e2e ]; then $(PY) -m pytest tests/e2e $(ARGS); fi
+	@if [ -d tests/gpu ] && $(PY) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \
+		then $(PY) -m pytest tests/gpu $(ARGS); else echo "no CUDA device: tests/gpu was not run"; fi
+
+check: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+	$(PY) -m pytest -q tests/unit/house
+
+bench-gpu: setup
+	.venv/bin/foreact bench kernels --device cuda $(ARGS)
+
+lock: setup
+	sh scripts/lock $(ARGS)
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache build dist
+
+help:
+	@echo "make          create .venv and install everything"
+	@echo "make demo     the whole pipeline on six tasks; ARGS='tasks=[faucet-open,plate-slide]' changes it"
+	@echo "make test     unit, integration and end-to-end tests (GPU tests where there is a GPU)"
+	@echo "make check    ruff, pyright, import floors, size caps"
+	@echo "make bench-gpu  time the kernels on the GPU"
+	@echo "make lock     compile requirements.txt again; ARGS=--upgrade takes newer versions"
+	@echo "make clean    remove .venv and caches (runs/ and data/ stay)"

@@ -1,0 +1,170 @@
+"""The command table: what each command is called and where its configuration and its work live."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from foreact.episodes.outcome import ProgressFn
+
+__all__ = ["COMMANDS", "Command", "Report"]
+
+
+class Report(Protocol):
+    """What a command returns: an Outcome, or the like from a room that may not import it."""
+
+    @property
+    def path(self) -> Path | None:
+        """What was written or looked at; None if nothing was."""
+        ...
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """The figures for `--json`."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Table headings."""
+        ...
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """Table rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: a frozen configuration dataclass and one function of it, both imported on use.
+
+    Args:
+        name: what is typed after `foreact`.
+        module: the module that holds both.
+        config: name of the configuration dataclass.
+        function: name of `f(config, progress) -> Report`.
+        help: one sentence for `foreact --help`.
+        example: a line that can be typed.
+        positional: keys that may be given without `key=`, in order.
+        options: keys that also exist as options (`--device`, `--seed`, `--agent`).
+    """
+
+    name: str
+    module: str
+    config: str
+    function: str
+    help: str
+    example: str
+    positional: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+    def load(self) -> tuple[type[Any], Callable[[Any, ProgressFn], Report]]:
+        """Import the configuration dataclass and the function.
+
+        Raises:
+            ImportError: a package of an extra is not installed.
+        """
+        module = importlib.import_module(self.module)
+        return getattr(module, self.config), getattr(module, self.function)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "tasks",
+        "foreact.sim.tasks",
+        "TasksConfig",
+        "tasks",
+        "List the simulated tasks with their instructions, or draw a contact sheet.",
+        "foreact tasks",
+    ),
+    Command(
+        "record",
+        "foreact.sim.record",
+        "RecordConfig",
+        "record",
+        "Record scripted demonstrations into an episode store.",
+        "foreact record tasks=[reach,push] episodes=50 out=data/reach_push",
+        options=("seed",),
+    ),
+    Command(
+        "train",
+        "foreact.vla.train",
+        "TrainConfig",
+        "train",
+        "Train a policy on an episode store.",
+        "foreact train policy=tiny data=data/reach_push out=runs/reach_push",
+        options=("device", "seed"),
+    ),
+    Command(
+        "eval",
+        "foreact.vla.evaluate",
+        "EvalConfig",
+        "evaluate",
+        "Evaluate a policy in closed loop on layouts it never saw.",
+        "foreact eval policy=runs/reach_push/policy tasks=[reach,push] out=runs/reach_push/eval",
+        options=("device", "seed", "agent"),
+    ),
+    Command(
+        "inspect",
+        "foreact.episodes.inspect",
+        "InspectConfig",
+        "inspect",
+        "Show what an episode store holds, and verify it.",
+        "foreact inspect data/reach_push verify=true",
+        positional=("path",),
+    ),
+    Command(
+        "convert",
+        "foreact.episodes.convert",
+        "ConvertConfig",
+        "convert",
+        "Convert an episode store to a LeRobotDataset, or one to a store.",
+        "foreact convert data/reach_push data/reach_push_lerobot to=lerobot",
+        positional=("source", "out"),
+    ),
+    Command(
+        "compress",
+        "foreact.deploy_edge.compress",
+        "CompressConfig",
+        "compress",
+        "Quantise an exported policy to int8 and report parity.",
+        "foreact compress --dry-run",
+    ),
+    Command(
+        "export",
+        "foreact.deploy_edge.export",
+        "ExportConfig",
+        "export",
+        "Export a checkpoint to ONNX with its contract inside, and report parity.",
+        "foreact export --dry-run",
+    ),
+    Command(
+        "run",
+        "foreact.deploy_edge.run",
+        "RunConfig",
+        "run",
+        "Run an exported policy in a fixed-rate control loop.",
+        "foreact run --dry-run",
+        options=("seed",),
+    ),
+    Command(
+        "bench",
+        "foreact.kernels.bench",
+        "BenchConfig",
+        "bench",
+        "Prove and time the kernels against their reference.",
+        "foreact bench kernels --device cuda",
+        positional=("target",),
+        options=("device", "seed"),
+    ),
+    Command(
+        "demo",
+        "foreact.cli.demo",
+        "DemoConfig",
+        "demo",
+        "Record, train, evaluate, compress, export and run six tasks, ending in one HTML report.",
+        "foreact demo",
+        options=("seed",),
+    ),
+)

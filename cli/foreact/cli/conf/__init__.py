@@ -1,0 +1,1 @@
+"""Hydra configuration of the commands: defaults by name, one file per command that has any."""

@@ -1,0 +1,101 @@
+"""Which packages foreact asks for, and which are installed, from metadata alone: nothing is imported."""
+
+from dataclasses import dataclass
+from importlib import metadata
+
+from packaging.requirements import Requirement
+
+__all__ = ["EXTRAS", "Package", "extra_of", "import_name", "packages"]
+
+EXTRAS = {
+    "": "the base install",
+    "sim": "tasks, rendering and recording",
+    "train": "training and evaluation",
+    "edge": "ONNX export and running it",
+    "viz": "videos, plots, reports and Rerun recordings",
+    "dev": "tests and checks",
+}
+# Import names that differ from the distribution's name by more than "_" for "-".
+IMPORT_NAMES = {
+    "pillow": "PIL",
+    "hydra-core": "hydra",
+    "rerun-sdk": "rerun",
+    "pytest-timeout": "pytest_timeout",
+}
+# Modules of packages that one of ours brings with it, at the version it wants.
+BROUGHT_BY = {
+    "warp": "mujoco-warp",
+    "omegaconf": "hydra-core",
+    "yaml": "hydra-core",
+    "pyarrow": "lerobot",
+    "datasets": "lerobot",
+    "pandas": "lerobot",
+    "triton": "torch",
+}
+
+
+@dataclass(frozen=True)
+class Package:
+    """One requirement of foreact on this machine.
+
+    Args:
+        name: distribution name.
+        extra: the extra that asks for it; "" for the base install.
+        wanted: version range, such as "==3.17.0".
+        installed: version found, or None.
+    """
+
+    name: str
+    extra: str
+    wanted: str
+    installed: str | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the installed version lies in the range."""
+        requirement = Requirement(f"{self.name}{self.wanted}")
+        return self.installed is not None and requirement.specifier.contains(self.installed, prereleases=True)
+
+
+def packages() -> list[Package]:
+    """List what the base install and every extra ask for, with what is installed."""
+    found = []
+    for text in metadata.requires("foreact") or []:
+        requirement = Requirement(text)
+        extra = _extra_in(requirement)
+        if extra in EXTRAS and requirement.name != "foreact":
+            version = _version(requirement.name)
+            found.append(Package(requirement.name, extra, str(requirement.specifier), version))
+    return found
+
+
+def extra_of(module: str) -> str | None:
+    """Name the extra that brings a module.
+
+    Args:
+        module: import name, such as "mujoco" or "PIL.Image".
+
+    Returns:
+        the first extra that asks for it ("" for the base install), or None.
+    """
+    root = module.partition(".")[0]
+    wanted = BROUGHT_BY.get(root)
+    return next((p.extra for p in packages() if p.name == wanted or import_name(p.name) == root), None)
+
+
+def import_name(distribution: str) -> str:
+    """Say how a distribution is imported."""
+    return IMPORT_NAMES.get(distribution, distribution.replace("-", "_"))
+
+
+def _extra_in(requirement: Requirement) -> str:
+    marker = str(requirement.marker or "")
+    _, _, after = marker.partition("extra == ")
+    return after.strip().strip("\"'")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,3 @@
+"""Encoders for vision, language and proprioception."""
+
+__all__: list[str] = []

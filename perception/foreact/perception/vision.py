@@ -1,0 +1,124 @@
+"""A camera image becomes a few named places and features: convolutions, then spatial attention over 3-D points.
+
+Each of K heads looks at one place of the picture (a softmax over pixels) and reports where that place is: in metres in
+the frame of the rays when the camera has depth, in picture coordinates when it has not. Attention is computed at half
+the image's resolution from quarter-resolution features, so that a marker four pixels wide still has several cells.
+Shape letters: B batch, P planes, H and W image size, C channels, K keypoints, L language width.
+Source of the spatial soft-argmax: Levine et al. 2016, "End-to-end training of deep visuomotor policies", section 5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["KeypointEncoder", "KeypointFeatures"]
+
+INITIAL_GAIN = 5.0
+
+
+@dataclass(frozen=True)
+class KeypointFeatures:
+    """What one camera tells the policy.
+
+    Attributes:
+        points: Attended places, (B, K, 3): [m] with depth, picture coordinates in [-1, 1] and 0 without.
+        strength: How sure each head is of its place: the attended logit, (B, K).
+        context: Picture-wide features, (B, C).
+    """
+
+    points: Float[Tensor, "b k 3"]
+    strength: Float[Tensor, "b k"]
+    context: Float[Tensor, "b c"]
+
+
+class FeatureModulation(nn.Module):
+    """FiLM: scale and shift of channels by language (Perez et al. 2018), starting as the identity."""
+
+    def __init__(self, language: int, channels: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(language, 2 * channels)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, features: Float[Tensor, "b c h w"], language: Float[Tensor, "b l"]) -> Float[Tensor, "b c h w"]:
+        """Return (1 + scale) * features + shift."""
+        scale, shift = self.project(language)[:, :, None, None].chunk(2, dim=1)
+        return features * (1 + scale) + shift
+
+
+class KeypointEncoder(nn.Module):
+    """Convolutions at strides 2 and 4, language modulation, K attended places.
+
+    Args:
+        planes: Input planes P: 3 (RGB) or 6 (RGB and 3-D points).
+        channels: Width after each of the four convolutions.
+        keypoints: K.
+        language: L.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        """Widths of the encoder of one camera."""
+
+        channels: tuple[int, ...] = (16, 32, 48, 48)
+        keypoints: int = 24
+        summary: int = 128
+
+        def build(self, planes: int, language: int) -> KeypointEncoder:
+            """Make the encoder."""
+            return KeypointEncoder(planes, self.channels, self.keypoints, self.summary, language)
+
+    def __init__(self, planes: int, channels: Sequence[int], keypoints: int, summary: int, language: int) -> None:
+        super().__init__()
+        first, *rest = channels
+        self.keypoints = keypoints
+        self.stem = nn.Conv2d(planes, first, 5, stride=2, padding=2)
+        widths = [first, *rest]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, 3, stride=2 if index == 0 else 1, padding=1)
+            for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False))
+        )
+        self.modulation = FeatureModulation(language, widths[-1])
+        # four logits a quarter-resolution cell: one for each half-resolution cell inside it
+        self.attention = nn.Conv2d(widths[-1], 4 * keypoints, 1)
+        self.gain = nn.Parameter(torch.full((keypoints, 1), INITIAL_GAIN))
+        self.summary = nn.Conv2d(widths[-1], summary, 1)
+
+    def forward(self, planes: Float[Tensor, "b p h w"], language: Float[Tensor, "b l"]) -> KeypointFeatures:
+        """Attend.
+
+        Args:
+            planes: RGB in [-1, 1], then, with depth, 3-D points [m].
+            language: Instruction embedding.
+        """
+        features = torch.relu(self.stem(planes))
+        for layer in self.layers:
+            features = torch.relu(layer(features))
+        features = self.modulation(features, language)
+        # (B, 4 K, y, x) -> (B, K, 4 y x): the four cells of `_places`, then the quarter-resolution grid
+        logits = self.attention(features).unflatten(1, (self.keypoints, 4)).flatten(2).float()
+        # standardised over the picture, what stands out in a few cells of thousands dominates from the first update on
+        logits = nn.functional.layer_norm(logits, logits.shape[-1:]) * self.gain
+        weights = torch.softmax(logits, dim=-1)
+        # p_k = sum_i softmax(a_k)_i x_i
+        points = torch.matmul(weights, self._places(planes).transpose(1, 2))
+        strength = torch.matmul(weights.unsqueeze(2), logits.unsqueeze(3)).flatten(1)
+        summary = self.summary(features).flatten(2).amax(-1).float()
+        return KeypointFeatures(points, strength, summary)
+
+    def _places(self, planes: Float[Tensor, "b p h w"]) -> Float[Tensor, "b 3 n"]:
+        """What each half-resolution cell stands for: the 3-D point of its first pixel, or its picture coordinates."""
+        if planes.shape[1] == 6:
+            places = planes[:, 3:].float()
+        else:
+            height, width = planes.shape[2:]
+            y = torch.linspace(-1, 1, height, device=planes.device)[:, None].expand(height, width)
+            x = torch.linspace(-1, 1, width, device=planes.device)[None, :].expand(height, width)
+            places = torch.stack([x, y, torch.zeros_like(x)]).expand(planes.shape[0], -1, -1, -1)
+        cells = [places[:, :, top::4, left::4].flatten(2) for top in (0, 2) for left in (0, 2)]
+        return torch.cat(cells, dim=-1)

@@ -1,0 +1,110 @@
+"""`foreact tasks`: list the tasks, describe some, draw a contact sheet of what the cameras see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
+from foreact.sim import registry
+from foreact.sim.definitions import SceneFacts, TaskDefinition
+from foreact.sim.seeds import layout_seed
+
+__all__ = ["TasksConfig", "tasks"]
+
+
+@dataclass(frozen=True)
+class TasksConfig:
+    """What to show.
+
+    Attributes:
+        names: Tasks to describe, names or aliases; none lists all tasks.
+        sheet: PNG file for pictures of these tasks (of all tasks if none is named) in every view.
+        seed: Which evaluation layout the pictures show.
+        front: Side of the fixed view's image [px].
+        wrist: Side of the wrist view's image [px].
+        device: Where to draw: cpu or cuda:0.
+    """
+
+    names: tuple[str, ...] = ()
+    sheet: Path | None = None
+    seed: int = 0
+    front: int = 96
+    wrist: int = 64
+    device: str = "cpu"
+
+
+def tasks(config: TasksConfig, progress: ProgressFn = quiet) -> Outcome:
+    """List or describe tasks, and draw them if a sheet is asked for.
+
+    Args:
+        config: What to show.
+        progress: Told of each task drawn.
+
+    Returns:
+        The table; its path is the sheet, or the folder of the task texts if nothing was written.
+
+    Raises:
+        UnknownTask: A name is unknown; near matches are listed.
+        ValueError: The sheet does not end in .png.
+    """
+    names = registry.resolve(config.names) if config.names else registry.names()
+    if config.sheet is not None:
+        _draw_sheet(config, config.sheet, names, progress)
+    path = config.sheet or Path(__file__).with_name("task_texts.toml")
+    definitions = [registry.definition(name) for name in names]
+    if not config.names:
+        rows = tuple((d.name, _alias(d.name), d.text.main) for d in definitions)
+        return Outcome(path, {"tasks": list(names)}, ("task", "short name", "instruction"), rows)
+    facts = [d.facts() for d in definitions]
+    figures = {d.name: _figures(d, f) for d, f in zip(definitions, facts, strict=True)}
+    rows = tuple(row for d, f in zip(definitions, facts, strict=True) for row in _describe(d, f))
+    return Outcome(path, figures, ("task", "property", "value"), rows)
+
+
+def _alias(name: str) -> str:
+    return next((alias for alias, full in registry.aliases().items() if full == name), "")
+
+
+def _figures(definition: TaskDefinition, facts: SceneFacts) -> JSON:
+    return {**asdict(definition.text), **asdict(facts)}
+
+
+def _describe(definition: TaskDefinition, facts: SceneFacts) -> list[tuple[str, str, str]]:
+    text = definition.text
+    ranges = [_range(low, high) for low, high in zip(facts.reset_low, facts.reset_high, strict=True)]
+    pairs = [
+        ("instruction", text.main),
+        *[("paraphrase", sentence) for sentence in text.train[1:]],
+        ("held out", text.held_out),
+        ("success", text.success),
+        ("horizon", f"{facts.horizon} control steps of 12.5 ms"),
+        ("scene", facts.scene),
+        ("drawn at reset [m]", ", ".join(ranges)),
+    ]
+    return [(definition.name if place == 0 else "", *pair) for place, pair in enumerate(pairs)]
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g}..{high:g}"
+
+
+def _draw_sheet(config: TasksConfig, sheet: Path, names: Sequence[str], progress: ProgressFn) -> None:
+    from foreact.sim.contact_sheet import Panel, write_contact_sheet
+    from foreact.sim.metaworld import default_cameras
+    from foreact.sim.worlds import Worlds
+
+    if sheet.suffix.lower() != ".png":
+        raise ValueError(f"sheet={sheet} must end in .png")
+    cameras = default_cameras(config.front, config.wrist)
+    panels = []
+    for done, name in enumerate(names):
+        progress(done, len(names), "draw tasks")
+        worlds = Worlds([name], cameras, device=config.device)
+        worlds.reset([layout_seed("eval", config.seed, 0)])
+        images = worlds.render()
+        views = tuple(images[f"camera.{camera.name}.rgb"][0] for camera in cameras)
+        panels.append(Panel(name, registry.definition(name).text.main, views))
+    progress(len(names), len(names), "draw tasks")
+    write_contact_sheet(sheet, panels)

@@ -1,0 +1,67 @@
+"""Processes that do jobs and never outlive the process that started them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+
+__all__ = ["InlineExecutor", "worker_processes"]
+
+
+class InlineExecutor(Executor):
+    """Does each job at once in this process: one worker costs no second interpreter."""
+
+    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do the job now; the future is done when this returns.
+
+        Args:
+            fn: The job.
+            *args: Its arguments.
+            **kwargs: Its named arguments.
+        """
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextlib.contextmanager
+def worker_processes(count: int) -> Iterator[Executor]:
+    """Executor with so many processes, started fresh (spawn): threads and device handles are not inherited.
+
+    Leaving the context early cancels jobs not yet begun and waits for the running ones.
+
+    Args:
+        count: Number of processes; 1 works in this process.
+    """
+    if count == 1:
+        yield InlineExecutor()
+        return
+    import multiprocessing
+
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """End with the parent, also when it is killed; leave Ctrl-C to it, so that a running job is finished."""
+    import multiprocessing
+    import os
+    import signal
+    import threading
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,72 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from foreact.episodes.contract import ContractError, PolicyContract
+from foreact.vla.policy import Policy, PolicyConfig
+
+Observe = Callable[..., dict[str, np.ndarray]]
+
+
+def tensors(observation: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in observation.items()}
+
+
+@pytest.mark.parametrize("kind", ["l1", "flow"])
+def test_a_chunk_has_the_contracts_shape_and_range(
+    kind: str, contract: PolicyContract, tiny_config: Callable[..., PolicyConfig], make_observation: Observe
+) -> None:
+    policy = tiny_config(kind).build(contract)
+    noise = 100 * torch.ones(3, 4, 4) if kind == "flow" else None
+    chunk = policy.act(tensors(make_observation(contract, 3)), noise)
+    assert chunk.shape == (3, 4, 4)
+    assert chunk.abs().max() <= 1
+
+
+def test_points_of_a_world_camera_are_relative_to_the_hand(
+    policy: Policy, contract: PolicyContract, make_observation: Observe
+) -> None:
+    seen = tensors(make_observation(contract, 1))
+    near = policy.prepare(seen)
+    moved = policy.prepare({**seen, "state": seen["state"] + torch.tensor([[0.2, 0.0, 0.0, 0.0]])})
+    # 0.2 m is one unit of the network
+    assert torch.allclose(near[0][:, 3] - moved[0][:, 3], torch.ones(1), atol=1e-5)
+    assert torch.equal(near[0][:, :3], moved[0][:, :3])
+    assert torch.equal(near[1], moved[1])  # the wrist camera moves with the hand
+
+
+def test_depth_becomes_metres_along_the_ray(policy: Policy, contract: PolicyContract, make_observation: Observe) -> None:
+    seen = make_observation(contract, 1)
+    seen["camera.front.depth"][:] = 1000
+    seen["state"][:] = 0
+    planes = policy.prepare(tensors(seen))[0][0, 3:] * 0.2
+    # camera at (0, 0, 1) looking along -z, focal 8 px: pixel (row 0, column 15) is 7.5 px right and 7.5 px up
+    assert planes[:, 0, 15].tolist() == pytest.approx([7.5 / 8, 7.5 / 8, 0.0], abs=1e-5)
+
+
+def test_the_instruction_reaches_the_action(policy: Policy, contract: PolicyContract, make_observation: Observe) -> None:
+    seen = tensors(make_observation(contract, 1))
+    other = {**seen, "tokens": seen["tokens"].flip(1) % 60 + 1}
+    assert not torch.allclose(policy.act(seen), policy.act(other), atol=1e-6)
+
+
+def test_a_contract_without_language_is_refused(
+    contract: PolicyContract, tiny_config: Callable[..., PolicyConfig]
+) -> None:
+    import dataclasses
+
+    with pytest.raises(ValueError, match="language"):
+        tiny_config().build(dataclasses.replace(contract, language=None))
+
+
+def test_landmarks_need_a_camera_fixed_in_the_world(
+    contract: PolicyContract, tiny_config: Callable[..., PolicyConfig]
+) -> None:
+    import dataclasses
+
+    wrist_only = dataclasses.replace(contract, cameras=contract.cameras[1:])
+    assert tiny_config().build(wrist_only).landmark_eye is None
+    with pytest.raises(ContractError):
+        wrist_only.camera("front")

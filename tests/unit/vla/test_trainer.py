@@ -1,0 +1,79 @@
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from foreact.episodes.contract import PolicyContract
+from foreact.episodes.store import EpisodeStore
+from foreact.vla.dataset import load_demonstrations
+from foreact.vla.policy import PolicyConfig
+from foreact.vla.trainer import OptimisationConfig, Trainer
+
+Tiny = Callable[..., PolicyConfig]
+CONFIG = OptimisationConfig(updates=4, batch=4, warmup=2, shift=1)
+
+
+def trainer(store: EpisodeStore, contract: PolicyContract, tiny: Tiny, kind: str = "l1") -> Trainer:
+    torch.manual_seed(1)
+    policy = tiny(kind).build(contract)
+    return Trainer(policy, load_demonstrations(store, store.keys(), contract), CONFIG, seed=5)
+
+
+def test_the_schedule_warms_up_and_ends_near_zero() -> None:
+    config = OptimisationConfig(updates=100, learning_rate=1.0, warmup=10)
+    assert config.rate(0) == pytest.approx(0.1)
+    assert config.rate(50) == pytest.approx(0.5)
+    assert config.rate(99) < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["l1", "flow"])
+def test_two_updates_resume_two_updates_equal_four(
+    kind: str, store: EpisodeStore, contract: PolicyContract, tiny_config: Tiny
+) -> None:
+    straight = trainer(store, contract, tiny_config, kind)
+    for _ in range(4):
+        straight.update()
+    first = trainer(store, contract, tiny_config, kind)
+    first.update()
+    first.update()
+    captured = first.capture()
+    kept = dataclasses.replace(captured, tensors={name: value.clone() for name, value in captured.tensors.items()})
+    second = trainer(store, contract, tiny_config, kind)
+    second.restore(kept)
+    second.update()
+    second.update()
+    assert second.step == 4
+    expected = straight.capture().tensors
+    resumed = second.capture().tensors
+    assert expected.keys() == resumed.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_updates_fit_the_demonstrations(store: EpisodeStore, contract: PolicyContract, tiny_config: Tiny) -> None:
+    torch.manual_seed(1)
+    config = dataclasses.replace(CONFIG, updates=60, batch=16, learning_rate=5e-3, shift=0)
+    demonstrations = load_demonstrations(store, store.keys(), contract)
+    fit = Trainer(tiny_config().build(contract), demonstrations, config, seed=5)
+    losses = [fit.update().loss for _ in range(60)]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_the_average_follows_slowly_after_its_start(
+    store: EpisodeStore, contract: PolicyContract, tiny_config: Tiny
+) -> None:
+    fit = trainer(store, contract, tiny_config)
+    before = next(fit.average.parameters()).clone()
+    fit.update()
+    weights, average = next(fit.policy.parameters()), next(fit.average.parameters())
+    # the first update has decay (1 + 0) / (10 + 0)
+    assert torch.allclose(average, before + 0.9 * (weights - before), atol=1e-7)
+
+
+def test_a_batch_that_does_not_divide_is_refused(
+    store: EpisodeStore, contract: PolicyContract, tiny_config: Tiny
+) -> None:
+    demonstrations = load_demonstrations(store, store.keys(), contract)
+    with pytest.raises(ValueError, match="batch=4 does not divide among 3"):
+        Trainer(tiny_config().build(contract), demonstrations, CONFIG, seed=0, rank=0, world=3)

@@ -1,0 +1,3 @@
+"""Policies: their configuration, training, evaluation and checkpoints."""
+
+__all__: list[str] = []

@@ -1,0 +1,98 @@
+"""Demonstrations of an episode store as training samples in memory.
+
+A sample is one camera frame with the state at that time, the instruction and the next H actions.
+Shape letters: N samples, H chunk length, A action elements, S state elements, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foreact.episodes.contract import PolicyContract
+from foreact.episodes.language import tokenize
+from foreact.episodes.outcome import ProgressFn, quiet
+from foreact.episodes.store import EpisodeStore, StoreError
+
+__all__ = ["Demonstrations", "load_demonstrations"]
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Samples ready to be drawn.
+
+    Attributes:
+        inputs: For each camera stream of the contract (N, ...) as stored; `state` (N, S); `tokens` int64 (N, T).
+        chunk: The next H clean actions in action units, (N, H, A); the last one repeats past the episode's end.
+        mask: 1 where the action was recorded, 0 past the end, (N, H).
+    """
+
+    inputs: dict[str, Tensor]
+    chunk: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.chunk)
+
+
+def load_demonstrations(
+    store: EpisodeStore, keys: Sequence[str], contract: PolicyContract, progress: ProgressFn = quiet
+) -> Demonstrations:
+    """Read episodes into memory.
+
+    Args:
+        store: Where they are.
+        keys: Which.
+        contract: What the policy sees; its cameras and streams must be among the store's.
+        progress: Told of each stream read.
+
+    Raises:
+        StoreError: No episode, or one that cannot be read or whose frames do not fall on control steps.
+    """
+    if not keys:
+        raise StoreError(f"{store.path} has no episode to train on; record some with: foreact record out={store.path}")
+    names = [name for name in contract.input_names if name.startswith("camera.")]
+    inputs: dict[str, Tensor] = {}
+    for done, name in enumerate(names):
+        progress(done, len(names) + 1, "load demonstrations")
+        header = store.header(keys[0]).streams[name]
+        frames = np.empty((int(store.lengths(keys, name).sum()), *header.shape[1:]), header.dtype)
+        store.read_into(keys, name, frames)
+        inputs[name] = torch.from_numpy(frames)
+    progress(len(names), len(names) + 1, "load demonstrations")
+    rows = [_episode_samples(store, key, names[0], contract) for key in keys]
+    stacked = {name: torch.from_numpy(np.concatenate([row[name] for row in rows])) for name in rows[0]}
+    chunk, mask = stacked.pop("chunk"), stacked.pop("mask")
+    progress(len(names) + 1, len(names) + 1, "load demonstrations")
+    return Demonstrations({**inputs, **stacked}, chunk, mask)
+
+
+def _episode_samples(store: EpisodeStore, key: str, camera: str, contract: PolicyContract) -> dict[str, np.ndarray]:
+    """State, tokens, chunk and mask at each frame of one episode."""
+    assert contract.language is not None
+    episode = store.read(key, ["state", "action"])
+    steps = _frame_steps(store, key, camera, contract.control_rate_hz, len(episode.streams["state"].data))
+    actions = episode.streams["action"].data
+    # row k of a chunk is the action k steps after the frame
+    future = steps[:, None] + np.arange(contract.chunk_length)[None, :]
+    tokens = tokenize(episode.instruction, contract.language)
+    return {
+        "state": episode.streams["state"].data[steps],
+        "tokens": np.broadcast_to(tokens, (len(steps), len(tokens))).copy(),
+        "chunk": actions[np.minimum(future, len(actions) - 1)],
+        "mask": (future < len(actions)).astype(np.float32),
+    }
+
+
+def _frame_steps(store: EpisodeStore, key: str, camera: str, rate_hz: float, count: int) -> np.ndarray:
+    """Control step of each frame."""
+    clock = store.read_clock(key, camera)
+    steps = np.rint(clock * (rate_hz / 1e9)).astype(np.int64)
+    off = np.abs(steps * (1e9 / rate_hz) - clock).max() if len(clock) else 0
+    if off > 1000 or (len(steps) and steps.max() >= count):
+        raise StoreError(f"{store.path}: frames of {camera} in {key} do not fall on the {count} control steps")
+    return steps
