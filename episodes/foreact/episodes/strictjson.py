@@ -62,6 +62,8 @@ def _decode(kind: Any, value: object, path: str) -> Any:
         return _decode_dict(typing.get_args(kind)[1], value, path)
     if kind is JSON:
         return value
+    if origin is typing.Literal:
+        return _decode_choice(typing.get_args(kind), value, path)
     return _decode_scalar(kind, value, path)
 
 
@@ -92,6 +94,12 @@ def _decode_tuple(args: tuple[Any, ...], value: object, path: str) -> tuple[Any,
     return tuple(
         _decode(kind, item, f"{path}[{index}]") for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
     )
+
+
+def _decode_choice(choices: tuple[Any, ...], value: object, path: str) -> object:
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise StrictJsonError(f"{path}: expected one of {list(choices)}, got {value!r}")
+    return value
 
 
 def _decode_scalar(kind: type, value: object, path: str) -> object:

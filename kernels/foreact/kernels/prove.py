@@ -106,14 +106,14 @@ def _check(
 @contextmanager
 def poisoned_memory() -> Iterator[None]:
     """Make torch fill newly allocated tensors with NaN (integers: the largest value) while the block runs."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    # Filling needs the deterministic mode; use_deterministic_algorithms() would import the whole compiler with it.
+    mode = torch.get_deterministic_debug_mode()
     flags: Any = torch.utils.deterministic  # torch defines the flag where type checkers cannot see it
     fill = flags.fill_uninitialized_memory
     try:
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")
         flags.fill_uninitialized_memory = True
         yield
     finally:
         flags.fill_uninitialized_memory = fill
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(mode)

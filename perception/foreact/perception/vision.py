@@ -27,13 +27,13 @@ class KeypointFeatures:
 
     Attributes:
         points: Attended places, (B, K, 3): [m] with depth, picture coordinates in [-1, 1] and 0 without.
-        strength: How sure each head is of its place: the attended logit, (B, K).
-        context: Picture-wide features, (B, C).
+        strength: How much the attended place stands out: the largest standardised logit, (B, K), without gradient.
+        summary: Largest value of each of C features anywhere in the picture, (B, C).
     """
 
     points: Float[Tensor, "b k 3"]
     strength: Float[Tensor, "b k"]
-    context: Float[Tensor, "b c"]
+    summary: Float[Tensor, "b c"]
 
 
 class FeatureModulation(nn.Module):
@@ -52,11 +52,11 @@ class FeatureModulation(nn.Module):
 
 
 class KeypointEncoder(nn.Module):
-    """Convolutions at strides 2 and 4, language modulation, K attended places.
+    """Overlapping patches of stride 4, convolutions, language modulation, K attended places.
 
     Args:
         planes: Input planes P: 3 (RGB) or 6 (RGB and 3-D points).
-        channels: Width after each of the four convolutions.
+        channels: Width after the patches and after each further convolution.
         keypoints: K.
         language: L.
     """
@@ -65,7 +65,7 @@ class KeypointEncoder(nn.Module):
     class Config:
         """Widths of the encoder of one camera."""
 
-        channels: tuple[int, ...] = (16, 32, 48, 48)
+        channels: tuple[int, ...] = (32, 48, 48)
         keypoints: int = 24
         summary: int = 128
 
@@ -77,11 +77,10 @@ class KeypointEncoder(nn.Module):
         super().__init__()
         first, *rest = channels
         self.keypoints = keypoints
-        self.stem = nn.Conv2d(planes, first, 5, stride=2, padding=2)
+        self.stem = nn.Conv2d(planes, first, 6, stride=4, padding=1)
         widths = [first, *rest]
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2 if index == 0 else 1, padding=1)
-            for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False))
+            nn.Conv2d(before, after, 3, padding=1) for before, after in zip(widths, widths[1:], strict=False)
         )
         self.modulation = FeatureModulation(language, widths[-1])
         # four logits a quarter-resolution cell: one for each half-resolution cell inside it
@@ -107,7 +106,7 @@ class KeypointEncoder(nn.Module):
         weights = torch.softmax(logits, dim=-1)
         # p_k = sum_i softmax(a_k)_i x_i
         points = torch.matmul(weights, self._places(planes).transpose(1, 2))
-        strength = torch.matmul(weights.unsqueeze(2), logits.unsqueeze(3)).flatten(1)
+        strength = logits.detach().amax(-1)
         summary = self.summary(features).flatten(2).amax(-1).float()
         return KeypointFeatures(points, strength, summary)
 

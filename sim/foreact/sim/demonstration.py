@@ -77,6 +77,7 @@ class Demonstration:
         executed: The command with noise, (T, A) float32.
         reward: After each step, (T,) float32.
         solved: Success after each step, (T,) bool.
+        landmarks: Places the simulator knows, before each step, (T, 3, 4) float32.
         frame_steps: Control step before which each frame was taken, (F,) int64.
         snapshots: What to draw, F of them.
     """
@@ -89,6 +90,7 @@ class Demonstration:
     executed: np.ndarray
     reward: np.ndarray
     solved: np.ndarray
+    landmarks: np.ndarray
     frame_steps: np.ndarray
     snapshots: tuple[Snapshot, ...]
 
@@ -143,6 +145,7 @@ class _Log:
         self.executed: list[np.ndarray] = []
         self.reward: list[float] = []
         self.solved: list[bool] = []
+        self.landmarks: list[np.ndarray] = []
         self.frame_steps: list[int] = []
         self.snapshots: list[Snapshot] = []
 
@@ -153,6 +156,7 @@ class _Log:
             # a_executed = clip(a_expert + e, -1, 1),  e ~ N(0, noise_std^2)
             executed = np.clip(label + rng.normal(0.0, noise_std, label.shape), -1, 1).astype(np.float32)
         self.state.append(task.state())
+        self.landmarks.append(task.landmarks())
         self.label.append(label)
         self.executed.append(executed)
         result = task.step(executed)
@@ -170,6 +174,7 @@ class _Log:
             executed=np.stack(self.executed),
             reward=np.array(self.reward, np.float32),
             solved=np.array(self.solved, bool),
+            landmarks=np.stack(self.landmarks),
             frame_steps=np.array(self.frame_steps, np.int64),
             snapshots=tuple(self.snapshots),
         )

@@ -143,6 +143,16 @@ class MetaWorldTask:
         """Meta-World's own privileged observation with the goal, shape (39,), float64: for experts and analysis."""
         return self._observation.copy()
 
+    def landmarks(self) -> np.ndarray:
+        """Named places for training: object, second object, visible goal, (3, 4) float32: position [m], presence."""
+        seen = self._observation
+        places = np.zeros((3, 4), np.float32)
+        # Meta-World's observation: hand 0..3, object 4..10, second object 11..17 (zeros if none), goal 36..38
+        for row, start in enumerate((4, 11, 36)):
+            places[row, :3] = seen[start : start + 3]
+        places[:, 3] = (1.0, float(np.any(seen[11:14])), float(marker_count(self) > 0))
+        return places
+
     def expert_action(self) -> np.ndarray:
         """The scripted expert's command for the present state, clipped to [-1, 1], shape (A,), float32."""
         if self._expert is None:

@@ -185,6 +185,7 @@ def _episode(
         "action.executed": Stream(demonstration.executed, step_clock, action_unit, rate),
         "reward": Stream(demonstration.reward, step_clock, "1", rate),
         "success": Stream(demonstration.solved, step_clock, "1", rate),
+        "landmarks": Stream(demonstration.landmarks, step_clock, "m", rate),
     }
     for key, values in images.items():
         unit = "mm" if key.endswith(".depth") else "1"

@@ -14,16 +14,15 @@ from foreact.episodes.contract import FeatureSpec, PolicyContract
 from foreact.episodes.store import EpisodeStore
 
 WRITER = r"""
-import os, signal, sys
+import itertools, os, signal, sys
 import numpy as np
 from foreact.episodes.store import Episode, EpisodeStore, Stream
 
 path, first, count, call, number = sys.argv[1], *map(int, sys.argv[2:4]), sys.argv[4], int(sys.argv[5])
 if call:
-    original, calls = getattr(os, call), [0]
+    original, calls = getattr(os, call), itertools.count(1)
     def counted(*args, **kwargs):
-        calls[0] += 1
-        if calls[0] == number:
+        if next(calls) == number:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*args, **kwargs)
     setattr(os, call, counted)

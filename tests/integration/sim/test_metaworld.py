@@ -64,3 +64,17 @@ def test_a_used_world_equals_a_fresh_one_and_layouts_differ(name: str) -> None:
     np.testing.assert_array_equal(_trace(definition(name).make(), seeds[1]), second)
     assert not np.array_equal(first, second)
     assert first[0, -3:].any(), "the goal is hidden"
+
+
+def test_landmarks_are_where_the_simulator_has_them_before_each_step() -> None:
+    task = definition("push").make()
+    made = demonstrate(task, definition("push").text, 1, RULES, ())
+    replay = definition("push").make()
+    replay.reset(made.layout)
+    for step in range(20):
+        body, goal = replay._env.data.body("obj").xpos, replay._env._target_pos
+        np.testing.assert_allclose(made.landmarks[step, 0], [*body, 1], atol=1e-6)
+        np.testing.assert_allclose(made.landmarks[step, 2], [*goal, 1], atol=1e-6)
+        replay.step(made.executed[step])
+    assert not made.landmarks[:, 1].any(), "push has one object"
+    assert np.abs(np.diff(made.landmarks[:, 0, :3], axis=0)).max() > 1e-4, "the puck never moved"

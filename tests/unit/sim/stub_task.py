@@ -26,6 +26,9 @@ class StubTask:
     def state(self) -> np.ndarray:
         return self.position.copy()
 
+    def landmarks(self) -> np.ndarray:
+        return np.full((3, 4), self.steps, np.float32)
+
     def expert_action(self) -> np.ndarray:
         return LABEL.copy()
 

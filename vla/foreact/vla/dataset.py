@@ -20,6 +20,8 @@ from foreact.episodes.store import EpisodeStore, StoreError
 
 __all__ = ["Demonstrations", "load_demonstrations"]
 
+LANDMARKS = "landmarks"
+
 
 @dataclass(frozen=True)
 class Demonstrations:
@@ -29,11 +31,13 @@ class Demonstrations:
         inputs: For each camera stream of the contract (N, ...) as stored; `state` (N, S); `tokens` int64 (N, T).
         chunk: The next H clean actions in action units, (N, H, A); the last one repeats past the episode's end.
         mask: 1 where the action was recorded, 0 past the end, (N, H).
+        landmarks: Position [m] and presence of named places, (N, L, 4), or None if not recorded.
     """
 
     inputs: dict[str, Tensor]
     chunk: Tensor
     mask: Tensor
+    landmarks: Tensor | None
 
     def __len__(self) -> int:
         return len(self.chunk)
@@ -66,21 +70,23 @@ def load_demonstrations(
     progress(len(names), len(names) + 1, "load demonstrations")
     rows = [_episode_samples(store, key, names[0], contract) for key in keys]
     stacked = {name: torch.from_numpy(np.concatenate([row[name] for row in rows])) for name in rows[0]}
-    chunk, mask = stacked.pop("chunk"), stacked.pop("mask")
+    chunk, mask, landmarks = stacked.pop("chunk"), stacked.pop("mask"), stacked.pop(LANDMARKS, None)
     progress(len(names) + 1, len(names) + 1, "load demonstrations")
-    return Demonstrations({**inputs, **stacked}, chunk, mask)
+    return Demonstrations({**inputs, **stacked}, chunk, mask, landmarks)
 
 
 def _episode_samples(store: EpisodeStore, key: str, camera: str, contract: PolicyContract) -> dict[str, np.ndarray]:
     """State, tokens, chunk and mask at each frame of one episode."""
     assert contract.language is not None
-    episode = store.read(key, ["state", "action"])
+    named = [LANDMARKS] if LANDMARKS in store.header(key).streams else []
+    episode = store.read(key, ["state", "action", *named])
     steps = _frame_steps(store, key, camera, contract.control_rate_hz, len(episode.streams["state"].data))
     actions = episode.streams["action"].data
     # row k of a chunk is the action k steps after the frame
     future = steps[:, None] + np.arange(contract.chunk_length)[None, :]
     tokens = tokenize(episode.instruction, contract.language)
     return {
+        **{name: episode.streams[name].data[steps] for name in named},
         "state": episode.streams["state"].data[steps],
         "tokens": np.broadcast_to(tokens, (len(steps), len(tokens))).copy(),
         "chunk": actions[np.minimum(future, len(actions) - 1)],

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from foreact.episodes.contract import CameraSpec, FeatureSpec, PolicyContract
 from foreact.kernels.preprocess import camera_rays, rgb_to_planes, rgbd_to_planes
 from foreact.perception.language import InstructionEncoder
-from foreact.perception.vision import KeypointEncoder
+from foreact.perception.vision import KeypointEncoder, KeypointFeatures
 from foreact.vla.heads import HeadConfig
+from foreact.vla.landmarks import landmark_loss, picture_coordinates
 
-__all__ = ["CameraEye", "Policy", "PolicyConfig"]
+__all__ = ["CameraEye", "Encoded", "Policy", "PolicyConfig"]
 
 LENGTH_SCALE = 0.2  # [m] a distance that becomes 1 for the network: about the reach of one chunk
 
@@ -45,6 +46,21 @@ class PolicyConfig:
         return Policy(self, contract)
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """An observation as the action head takes it.
+
+    Attributes:
+        context: Everything seen, felt and told, (B, D).
+        language: Instruction embedding, (B, L).
+        seen: What each camera's attention found.
+    """
+
+    context: Tensor
+    language: Tensor
+    seen: list[KeypointFeatures]
+
+
 class CameraEye(nn.Module):
     """One camera's pixels to planes to keypoints.
 
@@ -64,6 +80,7 @@ class CameraEye(nn.Module):
         rays = camera_rays(camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height, rotation)
         self.register_buffer("rays", rays / LENGTH_SCALE, persistent=False)
         self.register_buffer("origin", torch.tensor(camera.position) / LENGTH_SCALE, persistent=False)
+        self.register_buffer("rotation", rotation, persistent=False)
 
     def planes(self, rgb: Tensor, depth: Tensor | None, anchor: Tensor, shift: Tensor | None = None) -> Tensor:
         """Pixels to network planes.
@@ -82,10 +99,15 @@ class CameraEye(nn.Module):
         offset = torch.cat([torch.zeros_like(anchor), anchor / LENGTH_SCALE], dim=-1)
         return planes - offset[:, :, None, None]
 
-    def forward(self, planes: Tensor, language: Tensor) -> Tensor:
-        """Planes to one feature vector: points, strengths and picture-wide context."""
-        seen = self.encoder(planes, language)
-        return torch.cat([seen.points.flatten(1), seen.strength * 0.1, seen.context], dim=-1)
+    def forward(self, planes: Tensor, language: Tensor) -> KeypointFeatures:
+        """Planes to places and features."""
+        return self.encoder(planes, language)
+
+    def network_places(self, places: Tensor, anchor: Tensor) -> Tensor:
+        """Places of the world [m], (B, L, 3), in the units of this camera's attended points."""
+        if self.has_depth:
+            return (places - anchor[:, None]) / LENGTH_SCALE
+        return picture_coordinates(places, self.camera, self.rotation)
 
 
 class Policy(nn.Module):
@@ -104,17 +126,34 @@ class Policy(nn.Module):
         width = config.language.width
         self.language = config.language.build(contract.language.vocabulary, contract.language.length)
         self.eyes = nn.ModuleList(CameraEye(camera, config.vision, width) for camera in contract.cameras)
+        fixed = [index for index, camera in enumerate(contract.cameras) if camera.mount == "world"]
+        self.landmark_eye = fixed[0] if fixed else None
         self.anchor = [contract.state.elements.index(name) for name in config.anchor]
         context = sum(_feature_width(config.vision) for _ in self.eyes) + contract.state.shape[0] + width
         self.head = config.head.build(context, width, contract.chunk_length, contract.action.shape[0])
         self.register_buffer("state_map", _affine_to_network(contract.state), persistent=False)
         self.register_buffer("action_map", _affine_to_network(contract.action), persistent=False)
 
-    def encode(self, planes: list[Tensor], state: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Context vector and instruction embedding from prepared planes, raw state (B, S) and tokens (B, T)."""
+    def encode(self, planes: list[Tensor], state: Tensor, tokens: Tensor) -> Encoded:
+        """Encode prepared planes, raw state (B, S) and tokens (B, T)."""
         language = self.language(tokens)
         seen = [eye(plane, language) for eye, plane in zip(self.eyes, planes, strict=True)]
-        return torch.cat([*seen, self.normalised(state, self.state_map), language], dim=-1), language
+        felt = state * self.state_map[0] + self.state_map[1]
+        return Encoded(torch.cat([*map(_as_vector, seen), felt, language], dim=-1), language, seen)
+
+    def landmark_loss(self, encoded: Encoded, state: Tensor, landmarks: Tensor) -> Tensor:
+        """How far the first attended places are from the landmarks, see `foreact.vla.landmarks`.
+
+        Args:
+            encoded: From `encode`.
+            state: Raw state, (B, S).
+            landmarks: Position [m] in the base frame and presence, (B, L, 4).
+        """
+        assert self.landmark_eye is not None
+        eye = self.eyes[self.landmark_eye]
+        assert isinstance(eye, CameraEye)
+        targets = eye.network_places(landmarks[..., :3], state[:, self.anchor])
+        return landmark_loss(encoded.seen[self.landmark_eye].points, targets, landmarks[..., 3])
 
     def prepare(self, observation: Mapping[str, Tensor], shifts: list[Tensor] | None = None) -> list[Tensor]:
         """Planes of every camera; `shifts` holds one (B, 2) translation [px] per camera, for training."""
@@ -139,8 +178,8 @@ class Policy(nn.Module):
         names = self.contract.input_names
         observation = dict(zip(names, inputs, strict=False))
         noise = inputs[len(names)] if len(inputs) > len(names) else None
-        context, language = self.encode(self.prepare(observation), observation["state"], observation["tokens"])
-        chunk = self.head.sample(context, language, noise).float()
+        encoded = self.encode(self.prepare(observation), observation["state"], observation["tokens"])
+        chunk = self.head.sample(encoded.context, encoded.language, noise).float()
         low, high = (torch.tensor(bound, device=chunk.device) for bound in (self.contract.action.low, self.contract.action.high))
         return torch.minimum(torch.maximum((chunk - self.action_map[1]) / self.action_map[0], low), high)
 
@@ -150,10 +189,10 @@ class Policy(nn.Module):
         inputs = [observation[name] for name in self.contract.input_names]
         return self(*inputs, *([] if noise is None else [noise]))
 
-    @staticmethod
-    def normalised(value: Tensor, affine: Tensor) -> Tensor:
-        """Network value a * x + b of a physical value."""
-        return value * affine[0] + affine[1]
+
+def _as_vector(seen: KeypointFeatures) -> Tensor:
+    # attended logits have a spread of about ten after standardisation
+    return torch.cat([seen.points.flatten(1), seen.strength * 0.1, seen.summary], dim=-1)
 
 
 def _feature_width(vision: KeypointEncoder.Config) -> int:

@@ -35,18 +35,20 @@ class OptimisationConfig:
         clip: Largest gradient norm.
         ema: Decay of the weights' moving average, which is what is evaluated.
         shift: Largest random translation of pictures [px].
+        landmark_weight: Weight of the loss that teaches attention where landmarks are; 0 for data without them.
         state_noise: Standard deviation of noise on the state [its units].
         precision: Of convolutions and matrix products; weights and losses stay float32.
     """
 
-    updates: int = 2000
-    batch: int = 128
+    updates: int = 2400
+    batch: int = 64
     learning_rate: float = 1e-3
     warmup: int = 50
     weight_decay: float = 1e-4
     clip: float = 1.0
     ema: float = 0.997
     shift: int = 4
+    landmark_weight: float = 0.3
     state_noise: float = 0.002
     precision: Literal["fp32", "bf16"] = "fp32"
 
@@ -92,6 +94,10 @@ class Trainer:
     ) -> None:
         if config.batch % world:
             raise ValueError(f"train: batch={config.batch} does not divide among {world} processes")
+        if config.landmark_weight and demonstrations.landmarks is None:
+            raise ValueError("train: the demonstrations have no landmarks; type optimisation.landmark_weight=0")
+        if config.landmark_weight and policy.landmark_eye is None:
+            raise ValueError("train: landmarks need a camera fixed in the world; type optimisation.landmark_weight=0")
         self.policy, self.average = policy, copy.deepcopy(policy)
         self.data, self.config = demonstrations, config
         self.seed, self.rank, self.world = seed, rank, world
@@ -147,6 +153,8 @@ class Trainer:
         rows = torch.randint(0, len(self.data), (size,), generator=generator)
         batch = {name: values[rows] for name, values in self.data.inputs.items()}
         batch |= {"chunk": self.data.chunk[rows], "mask": self.data.mask[rows]}
+        if self.data.landmarks is not None:
+            batch["landmarks"] = self.data.landmarks[rows]
         noise = torch.randn(batch["state"].shape, generator=generator)
         batch["state"] = batch["state"] + self.config.state_noise * noise
         return {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
@@ -158,8 +166,13 @@ class Trainer:
         bf16 = self.config.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             planes = self.policy.prepare(batch, self._shifts(len(chunk), generator))
-            context, language = self.policy.encode(planes, batch["state"], batch["tokens"])
-            return self.policy.head.loss(context, language, chunk, batch["mask"], noise, moment)
+            encoded = self.policy.encode(planes, batch["state"], batch["tokens"])
+            loss = self.policy.head.loss(encoded.context, encoded.language, chunk, batch["mask"], noise, moment)
+        if self.config.landmark_weight:
+            loss = loss + self.config.landmark_weight * self.policy.landmark_loss(
+                encoded, batch["state"], batch["landmarks"]
+            )
+        return loss
 
     def _shifts(self, size: int, generator: torch.Generator) -> list[Tensor] | None:
         limit = self.config.shift

@@ -1,0 +1,85 @@
+"""An evaluated episode once more, from its layout seed and its recorded actions, to look at it from outside.
+
+The simulation is deterministic, so nothing needs to be filmed while a policy is evaluated.
+Shape letters: T control steps, A action elements, S state elements, F frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foreact.sim.registry import definition
+
+if TYPE_CHECKING:
+    from foreact.episodes.contract import CameraSpec
+    from foreact.sim.metaworld import MetaWorldTask, Snapshot
+
+__all__ = ["Reenactment", "ReenactmentError", "frame_steps", "reenact"]
+
+
+class ReenactmentError(RuntimeError):
+    """An episode that was played again went another way than recorded."""
+
+
+@dataclass(frozen=True)
+class Reenactment:
+    """What happened, with the poses needed to draw it.
+
+    Attributes:
+        world: The world after the last step; it names the scene for a renderer.
+        states: Proprioception before each step and after the last, (T + 1, S) float32.
+        actions: Commands, (T, A) float32.
+        steps: Control step of each frame, (F,) int64; the last one is T.
+        snapshots: Poses at these steps, F of them.
+    """
+
+    world: MetaWorldTask
+    states: np.ndarray
+    actions: np.ndarray
+    steps: np.ndarray
+    snapshots: tuple[Snapshot, ...]
+
+
+def frame_steps(steps: int, every: int) -> np.ndarray:
+    """Control steps to draw, (F,) int64: every so many from the reset on, and the end.
+
+    Args:
+        steps: Control steps of the episode.
+        every: Control steps between frames.
+    """
+    return np.append(np.arange(0, steps, every), steps)
+
+
+def reenact(episode: Mapping[str, Any], camera: CameraSpec, every: int) -> Reenactment:
+    """Play a recorded episode again.
+
+    Args:
+        episode: A row of `foreact.vla.evaluate.load_results`.
+        camera: The view to prepare.
+        every: Control steps between frames.
+
+    Raises:
+        ReenactmentError: It ended with another result than recorded.
+    """
+    world = definition(episode["task"]).make()
+    world.reset(int(episode["seed"]))
+    actions = np.asarray(episode["actions"], np.float32).reshape(-1, 4)
+    steps = frame_steps(len(actions), every)
+    states, snapshots, success = [world.state()], [world.snapshot((camera,))], False
+    for step, action in enumerate(actions, start=1):
+        success |= world.step(action).success
+        states.append(world.state())
+        if step in steps:
+            snapshots.append(world.snapshot((camera,)))
+    if success != episode["success"]:
+        words = {True: "success", False: "failure"}
+        raise ReenactmentError(
+            f"{episode['task']} number {episode['index']} (layout {episode['seed']}) was recorded as "
+            f"{words[episode['success']]}, but its actions now end in {words[success]}: the simulator or the machine "
+            "is not the one that evaluated it. Evaluate again into another folder, or type videos=0"
+        )
+    return Reenactment(world, np.stack(states), actions, steps, tuple(snapshots))
