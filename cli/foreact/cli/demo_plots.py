@@ -56,33 +56,34 @@ def line_chart(x: Sequence[float], y: Sequence[float], x_name: str, y_name: str,
     return _svg(parts, title)
 
 
-def histogram(
-    edges: Sequence[float], counts: Sequence[int], x_name: str, title: str, limit: float | None = None
-) -> str:
-    """Counts as bars, on a square-root scale so that a single late tick is still seen.
+def histogram(buckets: Sequence[tuple[float, float, int]], x_name: str, y_name: str, title: str) -> str:
+    """Counts as bars over a logarithmic x axis; heights on a square-root scale, so that a single value is still seen.
 
     Args:
-        edges: Bin edges, one more than counts.
-        counts: How many fell into each bin.
+        buckets: Lower and upper end, both positive, and count of each bucket, in order.
         x_name: Label of the x axis.
+        y_name: Label of the y axis.
         title: What a screen reader says.
-        limit: Where to draw a vertical line, such as a deadline.
+
+    Raises:
+        ValueError: No bucket, or an end that has no logarithm.
     """
-    to_x = _scale(edges[0], edges[-1], LEFT, WIDTH - RIGHT)
-    top = max(max(counts), 1)
+    if not buckets or buckets[0][0] <= 0:
+        raise ValueError(f"{title}: a logarithmic histogram needs buckets with positive ends")
+    low, high = math.log10(buckets[0][0]), math.log10(buckets[-1][1])
+    top = max(count for _, _, count in buckets)
+    to_x = _scale(low, high, LEFT, WIDTH - RIGHT)
     to_y = _scale(0, math.sqrt(top), HEIGHT - BOTTOM, TOP)
-    marks = sorted({0, 1, *[round(top * share) for share in (0.05, 0.25, 0.6, 1)]})
-    parts = [_y_mark(to_y(math.sqrt(mark)), str(mark)) for mark in marks if mark in (0, top) or mark > 0.02 * top]
-    for left, right, count in zip(edges, edges[1:], counts, strict=True):
-        if count:
-            y = to_y(math.sqrt(count))
-            size = f'x="{to_x(left):.1f}" y="{y:.1f}" width="{max(1.0, to_x(right) - to_x(left) - 1):.1f}"'
-            hint = f"<title>{left:g} to {right:g}: {count}</title>"
-            parts.append(f'<rect class="fill-a" {size} height="{HEIGHT - BOTTOM - y:.1f}">{hint}</rect>')
-    parts += [_x_mark(to_x(mark), f"{mark:g}") for mark in ticks(edges[0], edges[-1])]
-    if limit is not None and edges[0] <= limit <= edges[-1]:
-        parts.append(f'<path class="limit" d="M{to_x(limit):.1f} {TOP}V{HEIGHT - BOTTOM}"/>')
-    return _svg([*parts, *_names(x_name, "control ticks")], title)
+    parts = [_y_mark(to_y(math.sqrt(mark)), str(mark)) for mark in sorted({0, round(top / 16), round(top / 4), top})]
+    for left, right, count in buckets:
+        x, y = to_x(math.log10(left)), to_y(math.sqrt(count))
+        size = f'x="{x:.1f}" y="{y:.1f}" width="{max(1.0, to_x(math.log10(right)) - x - 1):.1f}"'
+        hint = f"<title>{left:g} to {right:g}: {count}</title>"
+        parts.append(f'<rect class="fill-a" {size} height="{HEIGHT - BOTTOM - y:.1f}">{hint}</rect>')
+    marks = [mark for mark in _log_marks() if low - 1e-9 <= math.log10(mark) <= high + 1e-9]
+    marks = marks if len(marks) <= 9 else [mark for mark in marks if math.log10(mark).is_integer()]
+    parts += [_x_mark(to_x(math.log10(mark)), f"{mark:g}") for mark in marks]
+    return _svg([*parts, *_names(x_name, y_name)], title)
 
 
 def bars(rows: Sequence[tuple[str, float, float]], names: tuple[str, str], unit: str, title: str) -> str:

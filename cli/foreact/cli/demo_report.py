@@ -1,7 +1,8 @@
 """The report of a demo: one HTML file that needs no network and no other file."""
 
+import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,7 @@ from foreact.cli.demo_stages import Stage
 from foreact.episodes.outcome import ProgressFn
 from foreact.episodes.runfolder import RunFolder, write_text_atomic
 
-__all__ = ["Clip", "Material", "collect", "render", "write_report"]
+__all__ = ["Clip", "Material", "collect", "lateness_bins", "render", "write_report"]
 
 TEMPLATE = "demo_report.html.j2"
 
@@ -146,10 +147,24 @@ def _plots(material: Material, summary: Mapping[str, Any]) -> dict[str, str]:
     plots = {"budget": demo_plots.bars(costs, ("wall clock", "CPU, all processes"), "s", "Seconds of each stage")}
     if material.loss[0]:
         plots["loss"] = demo_plots.line_chart(*material.loss, "update", "loss", "Training loss")
-    lateness = summary["lateness"]
-    edges, counts = lateness["edges_ms"], lateness["counts"]
-    plots["lateness"] = demo_plots.histogram(edges, counts, "lateness [ms]", "Lateness of control ticks")
+    buckets = lateness_bins(summary["lateness"]["buckets_us"])
+    if buckets:
+        title = "How many control ticks began how late"
+        plots["lateness"] = demo_plots.histogram(buckets, "lateness [ms]", "control ticks", title)
     return plots
+
+
+def lateness_bins(buckets_us: Sequence[Sequence[int]]) -> list[tuple[float, float, int]]:
+    """Buckets of the control loop, [low, high, count] in us, as at most four bins per octave in ms.
+
+    Args:
+        buckets_us: In order; what is below 1 us counts as 1 us.
+    """
+    counts: dict[int, int] = {}
+    for low, _, count in buckets_us:
+        place = math.floor(4 * math.log2(max(1, low)) + 1e-9)
+        counts[place] = counts.get(place, 0) + count
+    return [(2 ** (place / 4) / 1000, 2 ** ((place + 1) / 4) / 1000, count) for place, count in sorted(counts.items())]
 
 
 def _task_rows(material: Material, safe: Any) -> list[dict[str, Any]]:

@@ -34,7 +34,8 @@ class DemonstrationRules:
         seed: The user's seed.
         split: Which layouts to draw.
         noise_fraction: Share of attempts that execute noise, 0 to 1.
-        noise_std: Standard deviation of the noise on each action element [action units].
+        noise_std: Standard deviation of the noise on the three motion elements [action units].
+        noise_hold: Control steps that one draw of the noise lasts: longer pushes lead further off the expert's path.
         frame_every: A frame every so many control steps.
         hold_steps: Control steps recorded after success.
     """
@@ -43,6 +44,7 @@ class DemonstrationRules:
     split: Split
     noise_fraction: float
     noise_std: float
+    noise_hold: int
     frame_every: int
     hold_steps: int
 
@@ -77,9 +79,9 @@ class Demonstration:
         executed: The command with noise, (T, A) float32.
         reward: After each step, (T,) float32.
         solved: Success after each step, (T,) bool.
-        landmarks: Places the simulator knows, before each step, (T, 3, 4) float32.
         frame_steps: Control step before which each frame was taken, (F,) int64.
         snapshots: What to draw, F of them.
+        landmarks: Named places in the world frame at each frame, (F, L, 4) float32, see `MetaWorldTask.landmarks`.
     """
 
     attempt: Attempt
@@ -90,9 +92,9 @@ class Demonstration:
     executed: np.ndarray
     reward: np.ndarray
     solved: np.ndarray
-    landmarks: np.ndarray
     frame_steps: np.ndarray
     snapshots: tuple[Snapshot, ...]
+    landmarks: np.ndarray
 
 
 def is_noisy(index: int, noise_fraction: float) -> bool:
@@ -123,7 +125,7 @@ def demonstrate(
     rng = np.random.default_rng([layout, zlib.crc32(task.name.encode())])
     instruction = text.train[int(rng.integers(len(text.train)))]
     noise_std = rules.noise_std if is_noisy(index, rules.noise_fraction) else 0.0
-    log = _Log()
+    log, noise = _Log(), np.zeros(4)
     task.reset(layout)
     end = task.time_limit
     while len(log.state) < end:
@@ -131,7 +133,11 @@ def demonstrate(
         if step % rules.frame_every == 0:
             log.frame_steps.append(step)
             log.snapshots.append(task.snapshot(cameras))
-        solved = log.advance(task, noise_std, rng)
+            log.landmarks.append(task.landmarks())
+        if noise_std and step % rules.noise_hold == 0:
+            # the fingers stay with the expert: a dropped object is not a state it can recover from
+            noise = np.append(rng.normal(0.0, noise_std, 3), 0.0)
+        solved = log.advance(task, noise)
         if solved and end == task.time_limit:
             end = min(end, step + 1 + rules.hold_steps)
     attempt = Attempt(index, noise_std > 0, any(log.solved), len(log.state))
@@ -149,14 +155,11 @@ class _Log:
         self.frame_steps: list[int] = []
         self.snapshots: list[Snapshot] = []
 
-    def advance(self, task: MetaWorldTask, noise_std: float, rng: np.random.Generator) -> bool:
+    def advance(self, task: MetaWorldTask, noise: np.ndarray) -> bool:
         label = task.expert_action().astype(np.float32)
-        executed = label
-        if noise_std:
-            # a_executed = clip(a_expert + e, -1, 1),  e ~ N(0, noise_std^2)
-            executed = np.clip(label + rng.normal(0.0, noise_std, label.shape), -1, 1).astype(np.float32)
+        # a_executed = clip(a_expert + e, -1, 1),  e ~ N(0, noise_std^2)
+        executed = np.clip(label + noise, -1, 1).astype(np.float32)
         self.state.append(task.state())
-        self.landmarks.append(task.landmarks())
         self.label.append(label)
         self.executed.append(executed)
         result = task.step(executed)

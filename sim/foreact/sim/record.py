@@ -35,7 +35,8 @@ class RecordConfig:
         seed: Layouts and noise derive from it, 0 <= seed < 2**28.
         split: Which layouts to draw: train, eval or calibration; the three never meet.
         noise_fraction: Share of attempts that execute noise while the label stays clean, 0 to 1.
-        noise_std: Standard deviation of that noise [action units].
+        noise_std: Standard deviation of that noise on the motion [action units].
+        noise_hold: Control steps that one draw of the noise lasts.
         frame_every: Pictures every so many control steps.
         hold_steps: Control steps recorded after success.
         front: Side of the fixed view's image [px].
@@ -55,8 +56,9 @@ class RecordConfig:
     split: Split = "train"
     noise_fraction: float = 0.5
     noise_std: float = 0.4
-    frame_every: int = 2
-    hold_steps: int = 10
+    noise_hold: int = 4
+    frame_every: int = 4
+    hold_steps: int = 20
     front: int = 96
     wrist: int = 64
     segmentation: bool = False
@@ -69,14 +71,20 @@ class RecordConfig:
         _require(self.split in get_args(Split), "split", self.split, " or ".join(get_args(Split)))
         _require(0 <= self.noise_fraction <= 1, "noise_fraction", self.noise_fraction, "0 to 1")
         _require(isfinite(self.noise_std) and self.noise_std >= 0, "noise_std", self.noise_std, "0 or more, as 0.4")
-        for name, low in (("frame_every", 1), ("hold_steps", 0), ("front", 8), ("wrist", 8), ("workers", 1)):
+        for name, low in (("noise_hold", 1), ("frame_every", 1), ("hold_steps", 0), ("front", 8), ("wrist", 8), ("workers", 1)):
             _require(getattr(self, name) >= low, name, getattr(self, name), f"{low} or more")
 
     @property
     def rules(self) -> DemonstrationRules:
         """The part of the configuration that decides what a demonstration holds."""
         return DemonstrationRules(
-            self.seed, self.split, self.noise_fraction, self.noise_std, self.frame_every, self.hold_steps
+            self.seed,
+            self.split,
+            self.noise_fraction,
+            self.noise_std,
+            self.noise_hold,
+            self.frame_every,
+            self.hold_steps,
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from foreact.episodes.contract import PolicyContract
 from foreact.sim.demonstration import Attempt, Demonstration, DemonstrationRules, demonstrate
+from foreact.sim.landmarks import in_camera
 from foreact.sim.registry import definition
 
 if TYPE_CHECKING:
@@ -185,11 +186,16 @@ def _episode(
         "action.executed": Stream(demonstration.executed, step_clock, action_unit, rate),
         "reward": Stream(demonstration.reward, step_clock, "1", rate),
         "success": Stream(demonstration.solved, step_clock, "1", rate),
-        "landmarks": Stream(demonstration.landmarks, step_clock, "m", rate),
     }
     for key, values in images.items():
         unit = "mm" if key.endswith(".depth") else "1"
         streams[key] = Stream(np.ascontiguousarray(values), frame_clock, unit, rate / rules.frame_every)
+    for index, camera in enumerate(contract.cameras):
+        places = [
+            in_camera(landmarks, camera, snapshot.camera_position[index], snapshot.camera_rotation[index])
+            for landmarks, snapshot in zip(demonstration.landmarks, demonstration.snapshots, strict=True)
+        ]
+        streams[f"landmarks.{camera.name}"] = Stream(np.stack(places), frame_clock, "m", rate / rules.frame_every)
     noise_std = rules.noise_std if attempt.noisy else 0.0
     return Episode(
         streams, job.task, demonstration.instruction, demonstration.layout, True,

@@ -48,7 +48,7 @@ class WorldRenderer:
         import mujoco_warp
         import warp
 
-        warp.config.quiet = True
+        warp.config.log_level = warp.LOG_WARNING
         self.cameras = tuple(cameras)
         self.nworld = nworld
         self._warp, self._mjw, self._device = warp, mujoco_warp, device

@@ -1,5 +1,7 @@
 """Meta-World on current MuJoCo: the weld shim, reproducible layouts, experts that succeed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from foreact.sim.registry import definition
 from foreact.sim.seeds import layout_seed
 
 SIX = ("reach", "push", "button-press-topdown", "drawer-open", "window-open", "door-open")
-RULES = DemonstrationRules(seed=0, split="eval", noise_fraction=0.5, noise_std=0.4, frame_every=500, hold_steps=2)
+RULES = DemonstrationRules(seed=0, split="eval", noise_fraction=0.5, noise_std=0.4, noise_hold=1, frame_every=500, hold_steps=2)
 
 
 def test_welds_have_the_numbers_metaworld_means() -> None:
@@ -68,10 +70,10 @@ def test_a_used_world_equals_a_fresh_one_and_layouts_differ(name: str) -> None:
 
 def test_landmarks_are_where_the_simulator_has_them_before_each_step() -> None:
     task = definition("push").make()
-    made = demonstrate(task, definition("push").text, 1, RULES, ())
+    made = demonstrate(task, definition("push").text, 1, replace(RULES, frame_every=1), ())
     replay = definition("push").make()
     replay.reset(made.layout)
-    for step in range(20):
+    for step in range(made.attempt.steps):
         body, goal = replay._env.data.body("obj").xpos, replay._env._target_pos
         np.testing.assert_allclose(made.landmarks[step, 0], [*body, 1], atol=1e-6)
         np.testing.assert_allclose(made.landmarks[step, 2], [*goal, 1], atol=1e-6)

@@ -115,7 +115,11 @@ def test_a_defect_says_where_and_how_to_see_the_trace(typed: Type, room: Room) -
     room.failure = KeyError("lost")
     result = typed("x")
     assert result.exit_code == 1
-    assert "KeyError" in flat(result) and "Where: " in flat(result) and "--debug" in flat(result)
+    assert (
+        "KeyError" in flat(result)
+        and re.search(r"Where: \S+\.py:\d+ in \w+", result.stderr)
+        and "--debug" in flat(result)
+    )
 
 
 def test_a_missing_package_names_its_extra(typed: Type, room: Room) -> None:

@@ -85,7 +85,8 @@ def test_a_torn_line_is_dropped_and_resume_equals_an_unbroken_run(tmp_path: Path
     with broken.metrics_path.open("a") as file:
         file.write('{"step": 4, "lo')
     resumed = RunFolder.open(broken.path)
-    assert [row["step"] for row in resumed.read_metrics()] == [0, 1, 2, 3]
+    resumed.append_metrics({"step": 4, "loss": 9.0})
+    assert [row["step"] for row in resumed.read_metrics()] == [0, 1, 2, 3, 4]
     resumed.truncate_after(2)
     for step in range(3, 6):
         resumed.append_metrics({"step": step, "loss": 1.0 / (step + 1)})
@@ -97,12 +98,12 @@ def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from foreact.episodes.runfolder import RunFolder\n"
         f"run = RunFolder.open(Path({str(tmp_path)!r}))\n"
-        "for step in range(200): run.append_metrics({'step': step, 'who': sys.argv[1], 'pad': 'x' * 500})"
+        "for step in range(2000): run.append_metrics({'step': step, 'who': sys.argv[1], 'pad': 'x' * 300})"
     )
     writers = [subprocess.Popen([sys.executable, "-P", "-c", code, name]) for name in "ab"]
     assert [writer.wait() for writer in writers] == [0, 0]
     rows = RunFolder.open(tmp_path).read_metrics()
-    assert [len([row for row in rows if row["who"] == name]) for name in "ab"] == [200, 200]
+    assert [len([row for row in rows if row["who"] == name]) for name in "ab"] == [2000, 2000]
 
 
 def test_metrics_refuse_what_json_cannot_say(tmp_path: Path) -> None:

@@ -19,9 +19,12 @@ FLOORS: dict[str, set[str]] = {
     "deploy_edge": {"episodes"},
     "cli": {"kernels", "episodes", "perception", "sim", "worldmodels", "vla", "deploy_edge"},
 }
-# Compressing and exporting take a policy apart, so they may look below; nothing that runs on the robot may.
-WORKSHOP = ("foreact.deploy_edge.compress", "foreact.deploy_edge.export")
-WORKSHOP_MAY = {"kernels", "episodes", "perception", "sim", "worldmodels", "vla"}
+# Compressing and exporting take a policy apart, a simulated robot needs a simulator; what runs on a real one neither.
+ALSO = {
+    "foreact.deploy_edge.compress": {"kernels", "perception", "vla"},
+    "foreact.deploy_edge.export": {"kernels", "perception", "vla"},
+    "foreact.deploy_edge.simulated_robot": {"sim"},
+}
 ROBOT = "foreact.deploy_edge.runtime"
 ROBOT_MAY = {"numpy", "onnxruntime", "foreact"} | set(sys.stdlib_module_names)
 DOTTED = re.compile(r"foreact\.([a-z_]+)(\.\w+)*(:\w+)?")
@@ -45,7 +48,8 @@ def inside(module: str, packages: tuple[str, ...]) -> bool:
 
 
 def allowed_rooms(room: str, module: str) -> set[str]:
-    return (WORKSHOP_MAY if inside(module, WORKSHOP) else FLOORS[room]) | {room}
+    also = [rooms for package, rooms in ALSO.items() if inside(module, (package,))]
+    return FLOORS[room].union({room}, *also)
 
 
 def trespasses(room: str, module: str, tree: ast.AST) -> list[str]:
@@ -101,6 +105,7 @@ def test_every_third_party_import_is_brought_by_the_base_or_an_extra(sources: li
         ("foreact.sim.x", "from foreact.vla.policy import Policy", True),
         ("foreact.sim.x", "TABLE = {'a': 'foreact.vla.policy:Policy'}", True),
         ("foreact.deploy_edge.runtime.loop", "from foreact.sim.render import WorldRenderer", True),
+        ("foreact.deploy_edge.simulated_robot", "from foreact.vla.policy import Policy", True),
         ("foreact.deploy_edge.export", "from foreact.vla.checkpoint import load_policy", False),
         ("foreact.vla.x", "from foreact.sim.render import WorldRenderer", False),
         ("foreact.sim.x", "'see foreact.vla for policies'", False),

@@ -80,9 +80,11 @@ def episode(contract: PolicyContract, steps: int, seed: int) -> Episode:
     streams = {
         "state": Stream(rng.uniform(0, 1, (steps, 4)).astype(np.float32), clock, "m", 80.0),
         "action": Stream(rng.uniform(-1, 1, (steps, 4)).astype(np.float32), clock, "cm", 80.0),
-        "landmarks": Stream(rng.uniform(0, 1, (steps, 3, 4)).astype(np.float32), clock, "m", 80.0),
     }
     streams |= {name: Stream(seen[name], clock[::2], "1", 40.0) for name in seen if name.startswith("camera.")}
+    for camera in ("front", "wrist"):
+        places = rng.uniform(0, 1, (len(clock[::2]), 3, 4)).astype(np.float32)
+        streams[f"landmarks.{camera}"] = Stream(places, clock[::2], "m", 40.0)
     return Episode(streams, "reach-v3", "reach the ball", seed, True, {})
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from foreact.episodes.contract import ContractError, PolicyContract
-from foreact.vla.policy import Policy, PolicyConfig
+from foreact.episodes.contract import PolicyContract
+from foreact.vla.policy import CameraEye, Policy, PolicyConfig, compress, expand
 
 Observe = Callable[..., dict[str, np.ndarray]]
 
@@ -61,12 +61,23 @@ def test_a_contract_without_language_is_refused(
         tiny_config().build(dataclasses.replace(contract, language=None))
 
 
-def test_landmarks_need_a_camera_fixed_in_the_world(
-    contract: PolicyContract, tiny_config: Callable[..., PolicyConfig]
+def test_a_landmark_in_the_camera_frame_is_the_point_its_pixel_sees(
+    policy: Policy, contract: PolicyContract, make_observation: Observe
 ) -> None:
-    import dataclasses
+    seen = make_observation(contract, 1)
+    seen["camera.front.depth"][:] = 800
+    planes = policy.prepare(tensors(seen))
+    # pixel (row 3, column 10) looks along ((10.5 - 8) / 8, -(3.5 - 8) / 8, -1), planar depth 0.8 m
+    place = 0.8 * torch.tensor([[[2.5 / 8, 4.5 / 8, -1.0]]])
+    anchor = torch.from_numpy(seen["state"][:, :3])
+    eye = policy.eyes[0]
+    assert isinstance(eye, CameraEye)
+    assert torch.allclose(eye.network_places(place, anchor)[0, 0], planes[0][0, 3:, 3, 10], atol=1e-5)
 
-    wrist_only = dataclasses.replace(contract, cameras=contract.cameras[1:])
-    assert tiny_config().build(wrist_only).landmark_eye is None
-    with pytest.raises(ContractError):
-        wrist_only.camera("front")
+
+def test_companding_is_undone_and_favours_small_commands() -> None:
+    actions = torch.tensor([-1.0, -0.05, 0.0, 0.02, 1.0])
+    assert torch.allclose(expand(compress(actions)), actions, atol=1e-6)
+    assert compress(torch.tensor([1.0])).item() == pytest.approx(1.0)
+    # slope c / asinh(c) at zero: 10 / 2.998
+    assert (compress(torch.tensor([1e-4])) / 1e-4).item() == pytest.approx(3.3353, rel=1e-3)

@@ -18,7 +18,7 @@ from foreact.episodes.language import tokenize
 from foreact.episodes.outcome import ProgressFn, quiet
 from foreact.episodes.store import EpisodeStore, StoreError
 
-__all__ = ["Demonstrations", "load_demonstrations"]
+__all__ = ["LANDMARKS", "Demonstrations", "load_demonstrations"]
 
 LANDMARKS = "landmarks"
 
@@ -31,13 +31,14 @@ class Demonstrations:
         inputs: For each camera stream of the contract (N, ...) as stored; `state` (N, S); `tokens` int64 (N, T).
         chunk: The next H clean actions in action units, (N, H, A); the last one repeats past the episode's end.
         mask: 1 where the action was recorded, 0 past the end, (N, H).
-        landmarks: Position [m] and presence of named places, (N, L, 4), or None if not recorded.
+        landmarks: For each camera, position of named places in its frame [m] and presence, (N, L, 4); empty if the
+            demonstrations have none.
     """
 
     inputs: dict[str, Tensor]
     chunk: Tensor
     mask: Tensor
-    landmarks: Tensor | None
+    landmarks: dict[str, Tensor]
 
     def __len__(self) -> int:
         return len(self.chunk)
@@ -70,15 +71,17 @@ def load_demonstrations(
     progress(len(names), len(names) + 1, "load demonstrations")
     rows = [_episode_samples(store, key, names[0], contract) for key in keys]
     stacked = {name: torch.from_numpy(np.concatenate([row[name] for row in rows])) for name in rows[0]}
-    chunk, mask, landmarks = stacked.pop("chunk"), stacked.pop("mask"), stacked.pop(LANDMARKS, None)
+    chunk, mask = stacked.pop("chunk"), stacked.pop("mask")
+    landmarks = {camera.name: stacked.pop(f"{LANDMARKS}.{camera.name}", None) for camera in contract.cameras}
     progress(len(names) + 1, len(names) + 1, "load demonstrations")
-    return Demonstrations({**inputs, **stacked}, chunk, mask, landmarks)
+    known = {name: values for name, values in landmarks.items() if values is not None}
+    return Demonstrations({**inputs, **stacked}, chunk, mask, known if len(known) == len(landmarks) else {})
 
 
 def _episode_samples(store: EpisodeStore, key: str, camera: str, contract: PolicyContract) -> dict[str, np.ndarray]:
     """State, tokens, chunk and mask at each frame of one episode."""
     assert contract.language is not None
-    named = [LANDMARKS] if LANDMARKS in store.header(key).streams else []
+    named = [name for name in store.header(key).streams if name.startswith(f"{LANDMARKS}.")]
     episode = store.read(key, ["state", "action", *named])
     steps = _frame_steps(store, key, camera, contract.control_rate_hz, len(episode.streams["state"].data))
     actions = episode.streams["action"].data
@@ -86,7 +89,7 @@ def _episode_samples(store: EpisodeStore, key: str, camera: str, contract: Polic
     future = steps[:, None] + np.arange(contract.chunk_length)[None, :]
     tokens = tokenize(episode.instruction, contract.language)
     return {
-        **{name: episode.streams[name].data[steps] for name in named},
+        **{name: episode.streams[name].data for name in named},
         "state": episode.streams["state"].data[steps],
         "tokens": np.broadcast_to(tokens, (len(steps), len(tokens))).copy(),
         "chunk": actions[np.minimum(future, len(actions) - 1)],

@@ -30,19 +30,15 @@ def landmark_loss(
     return (distance * present).sum() / present.sum().clamp(min=1)
 
 
-def picture_coordinates(
-    places: Float[Tensor, "b l 3"], camera: CameraSpec, rotation: Float[Tensor, "3 3"]
-) -> Float[Tensor, "b l 3"]:
-    """Where a world-mounted camera without depth sees places: x and y in [-1, 1] across the picture, then 0.
+def picture_coordinates(places: Float[Tensor, "b l 3"], camera: CameraSpec) -> Float[Tensor, "b l 3"]:
+    """Where a camera sees places: x and y in [-1, 1] across the picture, then 0.
 
     Args:
-        places: In the world frame [m].
-        camera: Intrinsics and position.
-        rotation: Camera axes as columns, in the world frame.
+        places: In the camera's frame [m] (x right, y up, looking along -z).
+        camera: Intrinsics.
     """
-    # camera looks along -z: u = fx x / -z + cx, v = -fy y / -z + cy
-    seen = (places - torch.tensor(camera.position, device=places.device)) @ rotation
-    x, y, z = seen.unbind(-1)
-    across = (camera.fx * x / -z + camera.cx) / camera.width * 2 - 1
-    down = (-camera.fy * y / -z + camera.cy) / camera.height * 2 - 1
+    x, y, z = places.unbind(-1)
+    ahead = (-z).clamp(min=1e-3)
+    across = (camera.fx * x / ahead + camera.cx) / camera.width * 2 - 1
+    down = (-camera.fy * y / ahead + camera.cy) / camera.height * 2 - 1
     return torch.stack([across, down, torch.zeros_like(across)], dim=-1)

@@ -7,6 +7,7 @@ Shape letters: B batch, H chunk length, A action elements, S state elements, T t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,8 +21,9 @@ from foreact.perception.vision import KeypointEncoder, KeypointFeatures
 from foreact.vla.heads import HeadConfig
 from foreact.vla.landmarks import landmark_loss, picture_coordinates
 
-__all__ = ["CameraEye", "Encoded", "Policy", "PolicyConfig"]
+__all__ = ["CameraEye", "Encoded", "Policy", "PolicyConfig", "compress", "expand"]
 
+COMPANDING = 10.0  # how much finer than full-scale commands the network sees commands near zero
 LENGTH_SCALE = 0.2  # [m] a distance that becomes 1 for the network: about the reach of one chunk
 
 
@@ -104,10 +106,11 @@ class CameraEye(nn.Module):
         return self.encoder(planes, language)
 
     def network_places(self, places: Tensor, anchor: Tensor) -> Tensor:
-        """Places of the world [m], (B, L, 3), in the units of this camera's attended points."""
-        if self.has_depth:
-            return (places - anchor[:, None]) / LENGTH_SCALE
-        return picture_coordinates(places, self.camera, self.rotation)
+        """Places in this camera's frame [m], (B, L, 3), in the units of its attended points."""
+        if not self.has_depth:
+            return picture_coordinates(places, self.camera)
+        mounted = places @ self.rotation.T / LENGTH_SCALE + self.origin
+        return mounted - anchor[:, None] / LENGTH_SCALE if self.in_world else mounted
 
 
 class Policy(nn.Module):
@@ -126,8 +129,6 @@ class Policy(nn.Module):
         width = config.language.width
         self.language = config.language.build(contract.language.vocabulary, contract.language.length)
         self.eyes = nn.ModuleList(CameraEye(camera, config.vision, width) for camera in contract.cameras)
-        fixed = [index for index, camera in enumerate(contract.cameras) if camera.mount == "world"]
-        self.landmark_eye = fixed[0] if fixed else None
         self.anchor = [contract.state.elements.index(name) for name in config.anchor]
         context = sum(_feature_width(config.vision) for _ in self.eyes) + contract.state.shape[0] + width
         self.head = config.head.build(context, width, contract.chunk_length, contract.action.shape[0])
@@ -141,19 +142,21 @@ class Policy(nn.Module):
         felt = state * self.state_map[0] + self.state_map[1]
         return Encoded(torch.cat([*map(_as_vector, seen), felt, language], dim=-1), language, seen)
 
-    def landmark_loss(self, encoded: Encoded, state: Tensor, landmarks: Tensor) -> Tensor:
-        """How far the first attended places are from the landmarks, see `foreact.vla.landmarks`.
+    def landmark_loss(self, encoded: Encoded, state: Tensor, landmarks: Mapping[str, Tensor]) -> Tensor:
+        """How far the first attended places of each camera are from the landmarks, see `foreact.vla.landmarks`.
 
         Args:
             encoded: From `encode`.
             state: Raw state, (B, S).
-            landmarks: Position [m] in the base frame and presence, (B, L, 4).
+            landmarks: For each camera name, position in the camera's frame [m] and presence, (B, L, 4).
         """
-        assert self.landmark_eye is not None
-        eye = self.eyes[self.landmark_eye]
-        assert isinstance(eye, CameraEye)
-        targets = eye.network_places(landmarks[..., :3], state[:, self.anchor])
-        return landmark_loss(encoded.seen[self.landmark_eye].points, targets, landmarks[..., 3])
+        total = encoded.context.new_zeros(())
+        for eye, seen in zip(self.eyes, encoded.seen, strict=True):
+            assert isinstance(eye, CameraEye)
+            known = landmarks[eye.camera.name]
+            targets = eye.network_places(known[..., :3], state[:, self.anchor])
+            total = total + landmark_loss(seen.points, targets, known[..., 3])
+        return total
 
     def prepare(self, observation: Mapping[str, Tensor], shifts: list[Tensor] | None = None) -> list[Tensor]:
         """Planes of every camera; `shifts` holds one (B, 2) translation [px] per camera, for training."""
@@ -179,7 +182,7 @@ class Policy(nn.Module):
         observation = dict(zip(names, inputs, strict=False))
         noise = inputs[len(names)] if len(inputs) > len(names) else None
         encoded = self.encode(self.prepare(observation), observation["state"], observation["tokens"])
-        chunk = self.head.sample(encoded.context, encoded.language, noise).float()
+        chunk = expand(self.head.sample(encoded.context, encoded.language, noise).float())
         low, high = (torch.tensor(bound, device=chunk.device) for bound in (self.contract.action.low, self.contract.action.high))
         return torch.minimum(torch.maximum((chunk - self.action_map[1]) / self.action_map[0], low), high)
 
@@ -188,6 +191,21 @@ class Policy(nn.Module):
         """Chunk for a batch of raw observations, see `forward`."""
         inputs = [observation[name] for name in self.contract.input_names]
         return self(*inputs, *([] if noise is None else [noise]))
+
+
+def compress(action: Tensor) -> Tensor:
+    """Companding: normalised commands to network units, with errors near zero weighing more.
+
+    The last centimetre of a reach is driven by commands of a few per cent, which a distance in plain units neglects.
+    A median stays the median under a monotonic map, so the L1 head still learns the expert's median command.
+    """
+    # y = asinh(c a) / asinh(c)
+    return torch.asinh(action * COMPANDING) / math.asinh(COMPANDING)
+
+
+def expand(output: Tensor) -> Tensor:
+    """The inverse of `compress`, for outputs up to half beyond the full scale."""
+    return torch.sinh(output.clamp(-1.5, 1.5) * math.asinh(COMPANDING)) / COMPANDING
 
 
 def _as_vector(seen: KeypointFeatures) -> Tensor:

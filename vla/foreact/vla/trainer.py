@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from foreact.vla.checkpoint import TrainingState
-from foreact.vla.dataset import Demonstrations
-from foreact.vla.policy import Policy
+from foreact.vla.dataset import LANDMARKS, Demonstrations
+from foreact.vla.policy import Policy, compress
 
 __all__ = ["OptimisationConfig", "Trainer", "UpdateFigures"]
 
@@ -94,10 +94,8 @@ class Trainer:
     ) -> None:
         if config.batch % world:
             raise ValueError(f"train: batch={config.batch} does not divide among {world} processes")
-        if config.landmark_weight and demonstrations.landmarks is None:
+        if config.landmark_weight and not demonstrations.landmarks:
             raise ValueError("train: the demonstrations have no landmarks; type optimisation.landmark_weight=0")
-        if config.landmark_weight and policy.landmark_eye is None:
-            raise ValueError("train: landmarks need a camera fixed in the world; type optimisation.landmark_weight=0")
         self.policy, self.average = policy, copy.deepcopy(policy)
         self.data, self.config = demonstrations, config
         self.seed, self.rank, self.world = seed, rank, world
@@ -153,14 +151,13 @@ class Trainer:
         rows = torch.randint(0, len(self.data), (size,), generator=generator)
         batch = {name: values[rows] for name, values in self.data.inputs.items()}
         batch |= {"chunk": self.data.chunk[rows], "mask": self.data.mask[rows]}
-        if self.data.landmarks is not None:
-            batch["landmarks"] = self.data.landmarks[rows]
+        batch |= {f"{LANDMARKS}.{name}": values[rows] for name, values in self.data.landmarks.items()}
         noise = torch.randn(batch["state"].shape, generator=generator)
         batch["state"] = batch["state"] + self.config.state_noise * noise
         return {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
 
     def _loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        chunk = batch["chunk"] * self.policy.action_map[0] + self.policy.action_map[1]
+        chunk = compress(batch["chunk"] * self.policy.action_map[0] + self.policy.action_map[1])
         noise = torch.randn(chunk.shape, generator=generator).to(self.device)
         moment = torch.rand((len(chunk), 1), generator=generator).to(self.device)
         bf16 = self.config.precision == "bf16"
@@ -169,9 +166,8 @@ class Trainer:
             encoded = self.policy.encode(planes, batch["state"], batch["tokens"])
             loss = self.policy.head.loss(encoded.context, encoded.language, chunk, batch["mask"], noise, moment)
         if self.config.landmark_weight:
-            loss = loss + self.config.landmark_weight * self.policy.landmark_loss(
-                encoded, batch["state"], batch["landmarks"]
-            )
+            known = {name: batch[f"{LANDMARKS}.{name}"] for name in self.data.landmarks}
+            loss = loss + self.config.landmark_weight * self.policy.landmark_loss(encoded, batch["state"], known)
         return loss
 
     def _shifts(self, size: int, generator: torch.Generator) -> list[Tensor] | None:

@@ -45,6 +45,10 @@ class Ticker:
             pass
         return now - deadline
 
+    def is_past(self, tick: int) -> bool:
+        """Whether deadline `tick` is over."""
+        return self._clock_ns() > self._start_ns + tick * self.period_ns
+
     def elapsed_s(self) -> float:
         """Time since `start` [s]."""
         return (self._clock_ns() - self._start_ns) / 1e9

@@ -1,0 +1,98 @@
+"""Observations out of an episode store, for calibration and for parity, from episodes of their own each.
+
+Shape letters: A action elements, H chunk length.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from foreact.deploy_edge.runtime.compatibility import require_provided
+from foreact.deploy_edge.runtime.engine import NOISE
+from foreact.episodes.contract import PolicyContract
+from foreact.episodes.language import tokenize
+from foreact.episodes.store import EpisodeStore, StoreError
+
+__all__ = ["Inputs", "Part", "draw_observations"]
+
+type Inputs = dict[str, np.ndarray]
+Part = Literal["calibration", "held out"]
+PER_EPISODE = 4
+
+
+def draw_observations(path: Path, contract: PolicyContract, count: int, seed: int, part: Part) -> list[Inputs]:
+    """Draw observations at random camera frames of one half of a store's episodes.
+
+    Of each task, every second episode is for calibration and the others are held out, so no episode is in both.
+
+    Args:
+        path: The episode store.
+        contract: Of the policy; the store must provide what it takes.
+        count: How many.
+        seed: Of the draw.
+        part: Which half.
+
+    Returns:
+        Model inputs, each array with a batch axis of 1; also `noise` (1, H, A), for policies that sample.
+
+    Raises:
+        StoreError: Not a store, or this half of it has no episode.
+        ContractMismatch: Recorded with another robot, camera or rate.
+    """
+    store = EpisodeStore.open(path)
+    require_provided(contract, store.contract, f"policy and store {path}")
+    keys = _half(store, part)
+    generator = np.random.default_rng([seed, ("calibration", "held out").index(part)])
+    chosen = [keys[index] for index in generator.permutation(len(keys))[: -(-count // PER_EPISODE)]]
+    drawn: list[Inputs] = []
+    for done, key in enumerate(chosen):
+        share = -(-(count - len(drawn)) // (len(chosen) - done))
+        drawn += _from_episode(store, key, contract, share, generator)
+    return drawn[:count]
+
+
+def _half(store: EpisodeStore, part: Part) -> list[str]:
+    places: dict[str, int] = {}
+    halves: dict[str, list[str]] = {"calibration": [], "held out": []}
+    for key in store.keys():
+        place = places.get(task := store.header(key).task, 0)
+        halves["calibration" if place % 2 == 0 else "held out"].append(key)
+        places[task] = place + 1
+    if not halves[part]:
+        found = f"{store.path} has {len(store)} episode(s)"
+        raise StoreError(f"{found}: parity needs two of one task at least; record more: foreact record out={store.path}")
+    return halves[part]
+
+
+def _from_episode(
+    store: EpisodeStore, key: str, contract: PolicyContract, count: int, generator: np.random.Generator
+) -> list[Inputs]:
+    cameras = [name for name in contract.input_names if name.startswith("camera.")]
+    episode = store.read(key, [*cameras, "state"])
+    clock, control = episode.streams[cameras[0]].time_ns, episode.streams["state"].time_ns
+    frames = np.sort(generator.permutation(len(clock))[:count])
+    drawn: list[Inputs] = []
+    for frame in frames:
+        inputs = {name: episode.streams[name].data[_at(episode.streams[name].time_ns, clock[frame], key)] for name in cameras}
+        inputs["state"] = episode.streams["state"].data[_at(control, clock[frame], key)]
+        if contract.language is not None:
+            inputs["tokens"] = tokenize(episode.instruction, contract.language)
+        shape = (contract.chunk_length, *contract.action.shape)
+        inputs[NOISE] = generator.standard_normal(shape).astype(np.float32)
+        drawn.append({name: np.ascontiguousarray(value)[None] for name, value in inputs.items()})
+    return drawn
+
+
+def _at(clock: np.ndarray, time_ns: int, key: str) -> int:
+    """Index of the sample at exactly this time."""
+    index = int(np.searchsorted(clock, time_ns))
+    if index == len(clock) or clock[index] != time_ns:
+        raise StoreError(f"episode {key}: no sample at {time_ns} ns, where the first camera has a frame")
+    return index
+
+
+def only(inputs: Inputs, names: Sequence[str]) -> Inputs:
+    """The inputs with these names, in this order."""
+    return {name: inputs[name] for name in names}

@@ -1,0 +1,180 @@
+"""Int8 by explicit Q/DQ nodes: 8-bit weights and activations around the layers chosen, float everywhere else.
+
+Activations are uint8 with a zero point, weights int8 without one, one scale per output channel. A convolution is
+rounded on both sides, because engines fuse it only then; a linear layer gives its sums on as floats.
+Source of the arithmetic: Jacob et al. 2018, "Quantization and training of neural networks for efficient
+integer-arithmetic-only inference", equations 1 to 7. Shape letters: C output channels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foreact.deploy_edge.calibration import Range
+from foreact.deploy_edge.layers import Layer, embeddings
+from foreact.deploy_edge.tidy import constants, drop_unused_constants, replace_nodes
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+__all__ = ["Scheme", "activation_scale", "quantise", "weight_scales"]
+
+INT32 = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What is quantised, and how finely.
+
+    Attributes:
+        layers: Layers with 8-bit weights and input.
+        ranges: Range of each tensor that becomes 8-bit.
+        weight_bits: 8, or 7 for processors whose 8-bit sums saturate (x86 before VNNI).
+        per_channel: One scale per output channel; otherwise one per weight tensor.
+        everywhere: Further tensors that every reader sees rounded: only the naive control uses it.
+    """
+
+    layers: Sequence[Layer]
+    ranges: Mapping[str, Range]
+    weight_bits: int = 8
+    per_channel: bool = True
+    everywhere: frozenset[str] = field(default_factory=frozenset)
+
+
+def activation_scale(extent: Range) -> tuple[float, int]:
+    """Scale and zero point of uint8 numbers that cover a range holding 0.
+
+    Args:
+        extent: Lowest and highest value.
+    """
+    low, high = min(extent[0], 0.0), max(extent[1], 0.0)
+    # x = scale * (q - zero), q in 0..255
+    scale = (high - low) / 255 or 1.0
+    return scale, int(np.clip(np.rint(-low / scale), 0, 255))
+
+
+def weight_scales(weight: np.ndarray, axis: int, bits: int, per_channel: bool) -> np.ndarray:
+    """Scales (C,) that make int8 numbers of weights, |q| <= 2^(bits-1) - 1."""
+    others = tuple(index for index in range(weight.ndim) if index != axis)
+    largest = np.abs(weight).max(axis=others)
+    if not per_channel:
+        largest = np.full_like(largest, largest.max())
+    return np.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0).astype(np.float32)
+
+
+def quantise(model: "ModelProto", scheme: Scheme) -> "ModelProto":
+    """Put Q/DQ nodes into a copy of a model.
+
+    Args:
+        model: With float32 weights.
+        scheme: What and how.
+    """
+    from onnx import ModelProto
+
+    result = ModelProto()
+    result.CopyFrom(model)
+    _Quantiser(result, scheme).run()
+    return result
+
+
+class _Quantiser:
+    def __init__(self, model: "ModelProto", scheme: Scheme) -> None:
+        self._model, self._scheme = model, scheme
+        self._values = constants(model.graph)
+        self._layers = {layer.node: layer for layer in scheme.layers}
+        self._tables = dict(embeddings(model))
+        # engines fuse a convolution with the rounding after it, so nobody may read its unrounded result
+        self._rounded = scheme.everywhere | {each.result for each in scheme.layers if each.operator == "Conv"}
+        self._sources = {layer.source for layer in scheme.layers}
+        self._nodes: list[NodeProto] = []
+
+    def run(self) -> None:
+        for each in self._model.graph.input:
+            self._round(each.name)
+        for node in self._model.graph.node:
+            self._rewire(node)
+            self._nodes.append(node)
+            if node.name in self._tables:
+                self._look_up_int8(node)
+            for name in node.output:
+                self._round(name)
+        replace_nodes(self._model.graph, self._nodes)
+        drop_unused_constants(self._model.graph)
+
+    def _rewire(self, node: "NodeProto") -> None:
+        """Let a node read rounded tensors where it should."""
+        layer = self._layers.get(node.name)
+        for index, name in enumerate(node.input):
+            if name in self._rounded or (layer is not None and index == 0):
+                node.input[index] = f"{name}.dq"
+        if layer is None:
+            return
+        scales = self._weights(layer)
+        node.input[1] = f"{layer.weight}.dq"
+        if layer.bias is not None:
+            node.input[2] = self._bias(layer, scales)
+
+    def _round(self, name: str) -> None:
+        """Q and DQ after a tensor that becomes 8-bit."""
+        from onnx import helper
+
+        if name not in self._sources and name not in self._rounded:
+            return
+        scale, zero = activation_scale(self._scheme.ranges[name])
+        parameters = [self._constant(f"{name}.scale", np.float32(scale)), self._constant(f"{name}.zero", np.uint8(zero))]
+        q, dq = f"{name}.q", f"{name}.dq"
+        self._nodes += [
+            helper.make_node("QuantizeLinear", [name, *parameters], [q], q),
+            helper.make_node("DequantizeLinear", [q, *parameters], [dq], dq),
+        ]
+
+    def _weights(self, layer: Layer) -> np.ndarray:
+        """Int8 weights of a layer and their scales (C,)."""
+        weight, axis = self._values[layer.weight], layer.axis
+        bits = self._scheme.weight_bits
+        scales = weight_scales(weight, axis, bits, self._scheme.per_channel)
+        if f"{layer.weight}.int8" not in self._values:
+            shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
+            self._dequantised(layer.weight, weight / scales.reshape(shape), 2 ** (bits - 1) - 1, np.int8, scales, axis)
+        return scales
+
+    def _bias(self, layer: Layer, scales: np.ndarray) -> str:
+        """Int32 bias in units of input scale times weight scale, so that it adds to the integer sums."""
+        assert layer.bias is not None
+        unit = np.float32(activation_scale(self._scheme.ranges[layer.source])[0]) * scales
+        # layers that share a bias have inputs of different scales
+        name = f"{layer.name}.bias"
+        self._dequantised(name, self._values[layer.bias] / unit, INT32, np.int32, unit, 0)
+        return f"{name}.dq"
+
+    def _dequantised(self, name: str, scaled: np.ndarray, limit: int, dtype: type, scales: np.ndarray, axis: int) -> None:
+        """Integers and the DQ node that turns them back into `name`.dq."""
+        from onnx import helper
+
+        integers = np.clip(np.rint(scaled.astype(np.float64)), -limit, limit).astype(dtype)
+        zero = self._constant(f"{name}.zeros", np.zeros(len(scales), dtype))
+        inputs = [self._constant(f"{name}.int8", integers), self._constant(f"{name}.scales", scales), zero]
+        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [f"{name}.dq"], f"{name}.dq", axis=axis))
+
+    def _look_up_int8(self, node: "NodeProto") -> None:
+        """Look up int8 rows and dequantise only those."""
+        from onnx import helper
+
+        table = self._values[node.input[0]]
+        scale = np.float32(np.abs(table).max() / 127 or 1.0)
+        integers = np.clip(np.rint(table / scale), -127, 127).astype(np.int8)
+        result = node.output[0]
+        node.output[0] = f"{result}.int8"
+        node.input[0] = self._constant(f"{node.input[0]}.int8", integers)
+        scale_name = self._constant(f"{result}.scale", scale)
+        self._nodes.append(helper.make_node("DequantizeLinear", [node.output[0], scale_name], [result], f"{result}.dq"))
+
+    def _constant(self, name: str, value: np.ndarray | np.generic) -> str:
+        from onnx import numpy_helper
+
+        if name not in self._values:
+            self._values[name] = np.asarray(value)
+            self._model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
