@@ -19,6 +19,7 @@ from torch import Tensor, nn
 __all__ = ["KeypointEncoder", "KeypointFeatures"]
 
 INITIAL_GAIN = 5.0
+GAIN_RATE = 5.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class KeypointEncoder(nn.Module):
         self.modulation = FeatureModulation(language, widths[-1])
         # four logits a quarter-resolution cell: one for each half-resolution cell inside it
         self.attention = nn.Conv2d(widths[-1], 4 * keypoints, 1)
-        self.gain = nn.Parameter(torch.full((keypoints, 1), INITIAL_GAIN))
+        self.log_gain = nn.Parameter(torch.zeros(keypoints, 1))
         self.summary = nn.Conv2d(widths[-1], summary, 1)
 
     def forward(self, planes: Float[Tensor, "b p h w"], language: Float[Tensor, "b l"]) -> KeypointFeatures:
@@ -102,13 +103,17 @@ class KeypointEncoder(nn.Module):
         # (B, 4 K, y, x) -> (B, K, 4 y x): the four cells of `_places`, then the quarter-resolution grid
         logits = self.attention(features).unflatten(1, (self.keypoints, 4)).flatten(2).float()
         # standardised over the picture, what stands out in a few cells of thousands dominates from the first update on
-        logits = nn.functional.layer_norm(logits, logits.shape[-1:]) * self.gain
+        logits = nn.functional.layer_norm(logits, logits.shape[-1:]) * self._gain()
         weights = torch.softmax(logits, dim=-1)
         # p_k = sum_i softmax(a_k)_i x_i
         points = torch.matmul(weights, self._places(planes).transpose(1, 2))
         strength = logits.detach().amax(-1)
         summary = self.summary(features).flatten(2).amax(-1).float()
         return KeypointFeatures(points, strength, summary)
+
+    def _gain(self) -> Float[Tensor, "k 1"]:
+        # steps of Adam are all alike small: in the exponent, and scaled, they can still sharpen a head tenfold
+        return INITIAL_GAIN * torch.exp(GAIN_RATE * self.log_gain)
 
     def _places(self, planes: Float[Tensor, "b p h w"]) -> Float[Tensor, "b 3 n"]:
         """What each half-resolution cell stands for: the 3-D point of its first pixel, or its picture coordinates."""

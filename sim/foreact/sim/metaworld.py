@@ -153,6 +153,10 @@ class MetaWorldTask:
         places[:, 3] = (1.0, float(np.any(seen[11:14])), float(marker_count(self) > 0))
         return places
 
+    def fingertips(self) -> np.ndarray:
+        """Middle of the two finger tips [m] in the base frame, (3,): what Meta-World calls the tool centre."""
+        return np.array(self._env.tcp_center)
+
     def expert_action(self) -> np.ndarray:
         """The scripted expert's command for the present state, clipped to [-1, 1], shape (A,), float32."""
         if self._expert is None:

@@ -72,6 +72,11 @@ class Worlds:
         return len(self._worlds)
 
     @property
+    def members(self) -> Sequence[MetaWorldTask]:
+        """The worlds themselves, in order."""
+        return tuple(self._worlds)
+
+    @property
     def time_limits(self) -> np.ndarray:
         """Most control steps of an episode, shape (N,), int64."""
         return np.array([world.time_limit for world in self._worlds], np.int64)
