@@ -84,7 +84,7 @@ COMMANDS: tuple[Command, ...] = (
         "RecordConfig",
         "record",
         "Record scripted demonstrations into an episode store.",
-        "foreact record tasks=[reach,push] episodes=50 out=data/reach_push",
+        "foreact record tasks=[reach,push] episodes=50 out=data/r",
         options=("seed",),
     ),
     Command(
@@ -93,7 +93,7 @@ COMMANDS: tuple[Command, ...] = (
         "TrainConfig",
         "train",
         "Train a policy on an episode store.",
-        "foreact train policy=tiny data=data/reach_push out=runs/reach_push",
+        "foreact train policy=tiny data=data/r out=runs/r",
         options=("device", "seed"),
     ),
     Command(
@@ -102,7 +102,7 @@ COMMANDS: tuple[Command, ...] = (
         "EvalConfig",
         "evaluate",
         "Evaluate a policy in closed loop on layouts it never saw.",
-        "foreact eval policy=runs/reach_push/policy tasks=[reach,push] out=runs/reach_push/eval",
+        "foreact eval policy=runs/r tasks=[reach,push] out=runs/r/eval",
         options=("device", "seed", "agent"),
     ),
     Command(
@@ -111,7 +111,7 @@ COMMANDS: tuple[Command, ...] = (
         "InspectConfig",
         "inspect",
         "Show what an episode store holds, and verify it.",
-        "foreact inspect data/reach_push verify=true",
+        "foreact inspect data/r verify=true",
         positional=("path",),
     ),
     Command(
@@ -120,7 +120,7 @@ COMMANDS: tuple[Command, ...] = (
         "ConvertConfig",
         "convert",
         "Convert an episode store to a LeRobotDataset, or one to a store.",
-        "foreact convert data/reach_push data/reach_push_lerobot to=lerobot",
+        "foreact convert data/r data/r_lerobot to=lerobot",
         positional=("source", "out"),
     ),
     Command(
@@ -129,7 +129,8 @@ COMMANDS: tuple[Command, ...] = (
         "CompressConfig",
         "compress",
         "Quantise an exported policy to int8 and report parity.",
-        "foreact compress --dry-run",
+        "foreact compress model=runs/r/policy.onnx policy=runs/r out=runs/r/policy.int8.onnx data=data/held_out",
+        options=("seed",),
     ),
     Command(
         "export",
@@ -137,7 +138,8 @@ COMMANDS: tuple[Command, ...] = (
         "ExportConfig",
         "export",
         "Export a checkpoint to ONNX with its contract inside, and report parity.",
-        "foreact export --dry-run",
+        "foreact export policy=runs/r out=runs/r/policy.onnx data=data/held_out",
+        options=("seed",),
     ),
     Command(
         "run",
@@ -145,7 +147,7 @@ COMMANDS: tuple[Command, ...] = (
         "RunConfig",
         "run",
         "Run an exported policy in a fixed-rate control loop.",
-        "foreact run --dry-run",
+        "foreact run policy=runs/r/policy.int8.onnx task=reach out=runs/r/run",
         options=("seed",),
     ),
     Command(

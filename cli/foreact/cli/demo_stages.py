@@ -62,7 +62,12 @@ def plan(config: "DemoConfig") -> tuple[Stage, ...]:
         ("train", "train", {"data": store, "out": trained, "seed": config.seed}, config.train),
         ("eval", "eval", {"policy": trained, "out": out / "eval", **trial}, config.eval),
         ("export", "export", {"policy": trained, "out": exported, "data": held_out}, config.export),
-        ("compress", "compress", {"model": exported, "out": compressed, "data": held_out}, config.compress),
+        (
+            "compress",
+            "compress",
+            {"model": exported, "policy": trained, "out": compressed, "data": held_out},
+            config.compress,
+        ),
         ("eval int8", "eval", {"policy": compressed, "out": out / "eval-int8", **trial}, {**config.eval, "videos": 0}),
         ("run", "run", {"policy": compressed, "task": tasks[0], "out": out / "run", "seed": config.seed}, config.run),
     ]

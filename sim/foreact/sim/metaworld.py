@@ -16,7 +16,15 @@ import numpy as np
 
 from foreact.episodes.contract import CameraSpec, FeatureSpec, LanguageSpec, PolicyContract
 
-__all__ = ["CONTROL_RATE_HZ", "MARKER_RADIUS", "MetaWorldTask", "Snapshot", "StepResult", "default_cameras", "policy_contract"]
+__all__ = [
+    "CONTROL_RATE_HZ",
+    "MARKER_RADIUS",
+    "MetaWorldTask",
+    "Snapshot",
+    "StepResult",
+    "default_cameras",
+    "policy_contract",
+]
 
 CONTROL_RATE_HZ = 80.0
 MARKER_RADIUS = 0.02  # [m] the size of Meta-World's goal sites
@@ -60,13 +68,20 @@ def default_cameras(front: int = 96, wrist: int = 64) -> tuple[CameraSpec, ...]:
         wrist: Side of the wrist view's image [px].
     """
     return (
-        _square_camera("front", front, 45.0, "world", (-0.371231, 1.302991, 0.862462), (-0.239118, -0.099046, 0.369644, 0.892399)),
+        _square_camera(
+            "front", front, 45.0, "world", (-0.371231, 1.302991, 0.862462), (-0.239118, -0.099046, 0.369644, 0.892399)
+        ),
         _square_camera("wrist", wrist, 90.0, "body:hand", (-0.06, 0.0, 0.04), (0.707107, 0.0, -0.707107, 0.0)),
     )
 
 
 def _square_camera(
-    name: str, side: int, fovy_deg: float, mount: str, position: tuple[float, ...], orientation: tuple[float, ...]
+    name: str,
+    side: int,
+    fovy_deg: float,
+    mount: str,
+    position: tuple[float, float, float],
+    orientation: tuple[float, float, float, float],
 ) -> CameraSpec:
     focal = 0.5 * side / float(np.tan(np.radians(fovy_deg) / 2))
     return CameraSpec(
@@ -173,13 +188,14 @@ class MetaWorldTask:
         """
         data = self._env.data
         markers = _marker_positions(self._env)
+        upright = np.tile(np.eye(3), (len(markers), 1, 1))
         poses = [_camera_pose(data, camera) for camera in cameras]
         return Snapshot(
             geom_position=np.concatenate([data.geom_xpos, markers]).astype(np.float32),
-            geom_rotation=np.concatenate([data.geom_xmat.reshape(-1, 3, 3), np.tile(np.eye(3), (len(markers), 1, 1))]).astype(np.float32),
+            geom_rotation=np.concatenate([data.geom_xmat.reshape(-1, 3, 3), upright]).astype(np.float32),
             camera_position=np.array([position for position, _ in poses], np.float32),
             camera_rotation=np.array([rotation for _, rotation in poses], np.float32),
-        )  # fmt: skip
+        )
 
     def model_path(self) -> str:
         """Path of the task's MJCF scene."""
@@ -229,7 +245,7 @@ def _environment_class(name: str) -> type:
             self.__dict__.pop("sawyer_observation_space", None)  # cached while the goal was still hidden
 
         def reset_mocap_welds(self) -> None:
-            # metaworld 3.0.0 writes 11 numbers into weld rows that have 12 since mujoco 3.17; the twelfth keeps its value
+            # metaworld 3.0.0 writes 11 numbers into weld rows that have 12 since mujoco 3.17; the twelfth stays
             for weld in np.flatnonzero(self.model.eq_type == mujoco.mjtEq.mjEQ_WELD):
                 self.model.eq_data[weld, :11] = (0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 5)
 

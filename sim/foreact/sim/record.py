@@ -71,7 +71,14 @@ class RecordConfig:
         _require(self.split in get_args(Split), "split", self.split, " or ".join(get_args(Split)))
         _require(0 <= self.noise_fraction <= 1, "noise_fraction", self.noise_fraction, "0 to 1")
         _require(isfinite(self.noise_std) and self.noise_std >= 0, "noise_std", self.noise_std, "0 or more, as 0.4")
-        for name, low in (("noise_hold", 1), ("frame_every", 1), ("hold_steps", 0), ("front", 8), ("wrist", 8), ("workers", 1)):
+        for name, low in (
+            ("noise_hold", 1),
+            ("frame_every", 1),
+            ("hold_steps", 0),
+            ("front", 8),
+            ("wrist", 8),
+            ("workers", 1),
+        ):
             _require(getattr(self, name) >= low, name, getattr(self, name), f"{low} or more")
 
     @property

@@ -91,7 +91,9 @@ class WorldRenderer:
         if not 0 < count <= self.nworld:
             raise ValueError(f"render: expected 1 to {self.nworld} snapshots, got {count}")
         if snapshots[0].geom_position.shape[0] != self._geom_count:
-            raise ValueError(f"render: snapshot has {snapshots[0].geom_position.shape[0]} geoms, scene has {self._geom_count}")
+            raise ValueError(
+                f"render: snapshot has {snapshots[0].geom_position.shape[0]} geoms, scene has {self._geom_count}"
+            )
         self._place([*snapshots, *[snapshots[-1]] * (self.nworld - count)])
         with self._warp.ScopedDevice(self._device):
             self._mjw.refit_bvh(self._model, self._data, self._context)

@@ -14,6 +14,7 @@ pytest.importorskip("av")
 pytest.importorskip("pyarrow")
 FPS = 10
 LENGTHS = (5, 7)
+ONE_KEY_FRAME = {"g": "100", "sc_threshold": "1000000000", "qscale": "2"}
 
 
 def scalar(dtype: str) -> dict[str, Any]:
@@ -72,15 +73,15 @@ def write_tables(path: Path) -> None:
         parquet.write_table(content, path / folder / "chunk-000" / "file-000.parquet")
 
 
-def write_video(path: Path) -> None:
+def write_video(path: Path, frames: int = sum(LENGTHS)) -> None:
     import av
 
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("mpeg4", rate=FPS, options={"g": "100", "qscale": "2"})
+        stream: Any = container.add_stream("mpeg4", rate=FPS, options=ONE_KEY_FRAME)
         stream.width = stream.height = 64
         stream.pix_fmt = "yuv420p"
-        for index in range(sum(LENGTHS)):
+        for index in range(frames):
             frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 20 * index, np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -124,11 +125,14 @@ def test_datasets_that_contradict_themselves(tmp_path: Path, changes: dict, mess
     assert not (tmp_path / "store").exists()
 
 
-def test_a_video_that_is_too_short(tmp_path: Path) -> None:
+def test_a_video_that_is_torn_or_too_short(tmp_path: Path) -> None:
     source = write_dataset(tmp_path / "dataset")
     video = next(source.rglob("*.mp4"))
     video.write_bytes(video.read_bytes()[:500])
-    with pytest.raises(StoreError, match="file-000.mp4"):
+    with pytest.raises(StoreError, match="file-000.mp4: cannot decode"):
+        convert(ConvertConfig(source, tmp_path / "store", "store"))
+    write_video(video, frames=11)
+    with pytest.raises(StoreError, match="episode 1: 6 frames, expected 7"):
         convert(ConvertConfig(source, tmp_path / "store", "store"))
     assert not (tmp_path / "store").exists()
 

@@ -13,7 +13,9 @@ from foreact.sim.registry import definition
 from foreact.sim.seeds import layout_seed
 
 SIX = ("reach", "push", "button-press-topdown", "drawer-open", "window-open", "door-open")
-RULES = DemonstrationRules(seed=0, split="eval", noise_fraction=0.5, noise_std=0.4, noise_hold=1, frame_every=500, hold_steps=2)
+RULES = DemonstrationRules(
+    seed=0, split="eval", noise_fraction=0.5, noise_std=0.4, noise_hold=1, frame_every=500, hold_steps=2
+)
 
 
 def test_welds_have_the_numbers_metaworld_means() -> None:

@@ -18,11 +18,13 @@ LEFT, RIGHT = "move to the left", "go right"
 
 
 def two_sentences(store: EpisodeStore, linked: bool) -> Demonstrations:
-    """Real pictures twice: told LEFT they ask for -0.5 along x, told RIGHT for +0.5; unlinked, told either at random."""
+    """Real pictures twice: LEFT asks for -0.5 along x, RIGHT for +0.5; unlinked, either is said at random."""
     samples = load_demonstrations(store, store.keys(), store.contract)
     count, language = len(samples), store.contract.language
     assert language is not None
-    tokens = torch.stack([torch.from_numpy(tokenize(text, language)) for text in (LEFT, RIGHT)]).repeat_interleave(count, 0)
+    tokens = torch.stack([torch.from_numpy(tokenize(text, language)) for text in (LEFT, RIGHT)]).repeat_interleave(
+        count, 0
+    )
     if not linked:
         tokens = tokens[torch.randperm(2 * count, generator=torch.Generator().manual_seed(0))]
     chunk = torch.zeros(2 * count, *samples.chunk.shape[1:])
@@ -37,7 +39,9 @@ def sideways(store: EpisodeStore, linked: bool) -> tuple[float, float]:
     torch.manual_seed(0)
     vision = KeypointEncoder.Config(channels=(4, 6, 8), keypoints=4, summary=8)
     policy = PolicyConfig(vision=vision, head=HeadConfig(width=32, depth=1)).build(store.contract)
-    config = OptimisationConfig(updates=120, batch=16, learning_rate=3e-3, warmup=5, shift=1, landmark_weight=0, ema=0.9)
+    config = OptimisationConfig(
+        updates=120, batch=16, learning_rate=3e-3, warmup=5, shift=1, landmark_weight=0, ema=0.9
+    )
     trainer = Trainer(policy, two_sentences(store, linked), config, seed=0)
     for _ in range(config.updates):
         trainer.update()

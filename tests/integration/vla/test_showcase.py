@@ -79,5 +79,5 @@ def test_an_episode_that_goes_another_way_is_refused(copy: Path, recorded: bool)
     row = json.loads(file.read_text()) | {"success": recorded}
     file.write_text(json.dumps(row))
     with pytest.raises(ReenactmentError, match=f"reach-v3 number {index}.*recorded as"):
-        showcase.film(copy, 1)
+        showcase.film(copy, 2)
     assert not (copy / "episodes.rrd").exists() and not showcase.load_films(copy)

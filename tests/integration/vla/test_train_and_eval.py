@@ -85,7 +85,7 @@ def digest(out: Path) -> dict[str, str]:
 
 def eval_config(policy: Path, out: Path, **changes: object) -> EvalConfig:
     fields = {"out": out, "tasks": ("reach", "drawer-open"), "policy": policy, "episodes": 3, "horizon": 24}
-    return EvalConfig(**{**fields, "videos": 0, "workers": 1, **changes})  # pyright: ignore[reportArgumentType]
+    return EvalConfig(**{**fields, "videos": 0, "workers": 1, **changes})
 
 
 def test_one_world_at_a_time_and_many_at_once_give_the_same_episodes(trained: Path, tmp_path: Path) -> None:
@@ -126,7 +126,6 @@ def test_an_evaluation_killed_midway_is_completed(trained: Path, tmp_path: Path)
 
 def test_a_policy_of_another_rate_is_refused(trained: Path, tmp_path: Path) -> None:
     from foreact.episodes.contract import ContractMismatch
-
     from foreact.vla.checkpoint import load_policy, save_policy
 
     policy = load_policy(trained)

@@ -1,8 +1,10 @@
 """A room imports only rooms on lower floors; what runs on the robot imports almost nothing."""
 
 import ast
+import importlib
 import re
 import sys
+import tomllib
 from typing import Any
 
 import pytest
@@ -119,3 +121,12 @@ def test_the_check_itself_sees_trespasses(module: str, code: str, caught: bool) 
 def test_root_folders_are_not_packages(root: Any) -> None:
     assert not [*root.glob("*/__init__.py"), *root.glob("*/foreact/__init__.py")]
     assert not list((root / "tests").rglob("__init__.py"))
+
+
+def test_every_entry_point_of_the_project_names_something_that_exists(root: Any) -> None:
+    groups = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]
+    targets = [target for group in groups.values() for target in group.values()]
+    assert targets
+    for target in targets:
+        module, _, name = target.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))

@@ -12,7 +12,9 @@ from foreact.sim.instructions import metaworld_text
 from foreact.sim.seeds import layout_seed
 
 LABEL = np.array([0.9, -0.25, 0.0, 1.0], np.float32)
-RULES = DemonstrationRules(seed=3, split="train", noise_fraction=0.5, noise_std=0.4, noise_hold=1, frame_every=4, hold_steps=5)
+RULES = DemonstrationRules(
+    seed=3, split="train", noise_fraction=0.5, noise_std=0.4, noise_hold=1, frame_every=4, hold_steps=5
+)
 TEXT = metaworld_text("reach-v3")
 
 

@@ -25,7 +25,9 @@ def one_thread() -> None:
 
 @pytest.fixture
 def contract() -> PolicyContract:
-    state = FeatureSpec("state", "float32", ELEMENTS, ("m", "m", "m", "1"), "base", (-1, 0, 0, 0), (1, 1, 1, 1), "bounds")
+    state = FeatureSpec(
+        "state", "float32", ELEMENTS, ("m", "m", "m", "1"), "base", (-1, 0, 0, 0), (1, 1, 1, 1), "bounds"
+    )
     action = FeatureSpec(
         "action", "float32", ("dx", "dy", "dz", "grip"), ("cm", "cm", "cm", "1"), "base", (-1,) * 4, (1,) * 4, "none"
     )

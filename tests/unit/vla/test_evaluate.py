@@ -11,7 +11,7 @@ from foreact.vla.evaluate import EvalConfig, EvalError, evaluate, load_results
 
 def config(out: Path, **changes: object) -> EvalConfig:
     fields = {"out": out, "tasks": ("reach",), "agent": "zero", "episodes": 2, "horizon": 3, "workers": 1, "videos": 0}
-    return EvalConfig(**{**fields, **changes})  # pyright: ignore[reportArgumentType]
+    return EvalConfig(**{**fields, **changes})
 
 
 def test_a_controller_is_evaluated_and_reported_with_intervals(tmp_path: Path) -> None:

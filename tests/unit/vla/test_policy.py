@@ -37,7 +37,9 @@ def test_points_of_a_world_camera_are_relative_to_the_hand(
     assert torch.equal(near[1], moved[1])  # the wrist camera moves with the hand
 
 
-def test_depth_becomes_metres_along_the_ray(policy: Policy, contract: PolicyContract, make_observation: Observe) -> None:
+def test_depth_becomes_metres_along_the_ray(
+    policy: Policy, contract: PolicyContract, make_observation: Observe
+) -> None:
     seen = make_observation(contract, 1)
     seen["camera.front.depth"][:] = 1000
     seen["state"][:] = 0
@@ -46,7 +48,9 @@ def test_depth_becomes_metres_along_the_ray(policy: Policy, contract: PolicyCont
     assert planes[:, 0, 15].tolist() == pytest.approx([7.5 / 8, 7.5 / 8, 0.0], abs=1e-5)
 
 
-def test_the_instruction_reaches_the_action(policy: Policy, contract: PolicyContract, make_observation: Observe) -> None:
+def test_the_instruction_reaches_the_action(
+    policy: Policy, contract: PolicyContract, make_observation: Observe
+) -> None:
     seen = tensors(make_observation(contract, 1))
     other = {**seen, "tokens": seen["tokens"].flip(1) % 60 + 1}
     assert not torch.allclose(policy.act(seen), policy.act(other), atol=1e-6)

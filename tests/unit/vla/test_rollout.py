@@ -29,7 +29,11 @@ class CountingWorlds:
     def render(self, mask: np.ndarray) -> dict[str, np.ndarray]:
         self.drawn.append(np.flatnonzero(mask).tolist())
         rgb, depth = np.zeros((len(self), 16, 16, 3), np.uint8), np.zeros((len(self), 16, 16), np.uint16)
-        return {f"camera.{name}.{kind}": rgb if kind == "rgb" else depth for name in ("front", "wrist") for kind in ("rgb", "depth")}
+        return {
+            f"camera.{name}.{kind}": rgb if kind == "rgb" else depth
+            for name in ("front", "wrist")
+            for kind in ("rgb", "depth")
+        }
 
     def step(self, actions: np.ndarray, mask: np.ndarray) -> StepBatch:
         self.progress = self.progress + np.where(mask, actions[:, 0], 0)
@@ -53,7 +57,9 @@ def trials(*seeds: int) -> list[Trial]:
     return [Trial("reach-v3", index, seed, "reach the ball") for index, seed in enumerate(seeds)]
 
 
-def run(contract: PolicyContract, seeds: tuple[int, ...], horizon: int = 20, execute: int = 2) -> tuple[list[Any], Any, Any]:
+def run(
+    contract: PolicyContract, seeds: tuple[int, ...], horizon: int = 20, execute: int = 2
+) -> tuple[list[Any], Any, Any]:
     worlds, actor = CountingWorlds(len(seeds)), Walker(contract)
     results = run_actor(worlds, trials(*seeds), actor, horizon, execute)  # pyright: ignore[reportArgumentType]
     return results, worlds, actor

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -130,12 +130,14 @@ def _write_folder(path: Path, name: str, tensors: dict[str, Tensor], described: 
         write_json_atomic(folder / f"{name}.json", {"format": FORMAT, **described, "sha256": digest})
 
 
-def _read_description(folder: Path, name: str) -> dict[str, object]:
+def _read_description(folder: Path, name: str) -> dict[str, Any]:
     file = folder / f"{name}.json"
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"no checkpoint in {folder}: it has no {file.name}; make one with: foreact train") from None
+        raise CheckpointError(
+            f"no checkpoint in {folder}: it has no {file.name}; make one with: foreact train"
+        ) from None
     except ValueError as error:
         raise CheckpointError(f"{file} is damaged: {error}") from error
     if not isinstance(described, dict) or described.get("format") != FORMAT:

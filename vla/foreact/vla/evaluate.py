@@ -212,7 +212,9 @@ def _write_episode(out: Path, result: EpisodeResult) -> None:
     write_json_atomic(_episode_file(out, trial), row)
 
 
-def _report(config: EvalConfig, trials: Sequence[Trial], contract: PolicyContract | None, wall_s: float) -> dict[str, JSON]:
+def _report(
+    config: EvalConfig, trials: Sequence[Trial], contract: PolicyContract | None, wall_s: float
+) -> dict[str, JSON]:
     rows = [json.loads(_episode_file(config.out, trial).read_text(encoding="utf-8")) for trial in trials]
     per_task = {}
     for task in dict.fromkeys(trial.task for trial in trials):
@@ -252,7 +254,12 @@ def _protocol(config: EvalConfig, trials: Sequence[Trial]) -> dict[str, JSON]:
 
 def _outcome(config: EvalConfig, report: Mapping[str, Any]) -> Outcome:
     rows = [
-        (task, f"{entry['success']:.2f}", f"{entry['interval'][0]:.2f} to {entry['interval'][1]:.2f}", str(entry["episodes"]))
+        (
+            task,
+            f"{entry['success']:.2f}",
+            f"{entry['interval'][0]:.2f} to {entry['interval'][1]:.2f}",
+            str(entry["episodes"]),
+        )
         for task, entry in report["success_per_task"].items()
     ]
     low, high = report["success_interval"]

@@ -44,7 +44,9 @@ class ActionHead(Protocol):
 
     needs_noise: bool
 
-    def loss(self, context: Tensor, language: Tensor, chunk: Tensor, mask: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    def loss(
+        self, context: Tensor, language: Tensor, chunk: Tensor, mask: Tensor, noise: Tensor, time: Tensor
+    ) -> Tensor:
         """Training loss, a scalar."""
         ...
 
@@ -93,7 +95,9 @@ class ChunkHead(nn.Module):
             x = block(x, language)
         return self.leave(x).unflatten(-1, (self.chunk, self.action))
 
-    def loss(self, context: Tensor, language: Tensor, chunk: Chunk, mask: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    def loss(
+        self, context: Tensor, language: Tensor, chunk: Chunk, mask: Tensor, noise: Tensor, time: Tensor
+    ) -> Tensor:
         """Mean absolute error over the steps that exist; `mask` is (B, H), noise and time are not used."""
         error = (self(context, language).float() - chunk).abs().mean(-1)
         return (error * mask).sum() / mask.sum().clamp(min=1)
@@ -107,6 +111,7 @@ class FlowHead(nn.Module):
     """Conditional flow matching from Gaussian noise to chunks (Lipman et al. 2023, equation 23, sigma_min = 0)."""
 
     needs_noise = True
+    frequencies: Tensor
 
     def __init__(self, config: HeadConfig, context: int, language: int, chunk: int, action: int) -> None:
         super().__init__()
@@ -122,7 +127,9 @@ class FlowHead(nn.Module):
         """Velocity of the flow at `chunk` and `time` in [0, 1]."""
         return self._velocity(self.enter(context), language, chunk, time)
 
-    def loss(self, context: Tensor, language: Tensor, chunk: Chunk, mask: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    def loss(
+        self, context: Tensor, language: Tensor, chunk: Chunk, mask: Tensor, noise: Tensor, time: Tensor
+    ) -> Tensor:
         """Squared error of the velocity at x_t = (1 - t) noise + t chunk; `time` is (B, 1), `mask` is (B, H)."""
         t = time[:, :, None]
         # x_t = (1 - t) x_0 + t x_1,  u_t = x_1 - x_0

@@ -72,6 +72,10 @@ class CameraEye(nn.Module):
         language: Width of the instruction embedding.
     """
 
+    rays: Tensor
+    origin: Tensor
+    rotation: Tensor
+
     def __init__(self, camera: CameraSpec, vision: KeypointEncoder.Config, language: int) -> None:
         super().__init__()
         self.camera = camera
@@ -120,6 +124,9 @@ class Policy(nn.Module):
         config: Sizes.
         contract: What it sees and commands.
     """
+
+    state_map: Tensor
+    action_map: Tensor
 
     def __init__(self, config: PolicyConfig, contract: PolicyContract) -> None:
         super().__init__()
@@ -183,7 +190,9 @@ class Policy(nn.Module):
         noise = inputs[len(names)] if len(inputs) > len(names) else None
         encoded = self.encode(self.prepare(observation), observation["state"], observation["tokens"])
         chunk = expand(self.head.sample(encoded.context, encoded.language, noise).float())
-        low, high = (torch.tensor(bound, device=chunk.device) for bound in (self.contract.action.low, self.contract.action.high))
+        low, high = (
+            torch.tensor(bound, device=chunk.device) for bound in (self.contract.action.low, self.contract.action.high)
+        )
         return torch.minimum(torch.maximum((chunk - self.action_map[1]) / self.action_map[0], low), high)
 
     @torch.no_grad()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,12 +97,12 @@ def _spawn(config: TrainConfig, progress: ProgressFn) -> None:
     import queue
     import tempfile
 
-    import torch.multiprocessing as multiprocessing
+    from torch.multiprocessing import get_context
+    from torch.multiprocessing.spawn import start_processes
 
-    context = multiprocessing.get_context("spawn")
-    messages: Any = context.Queue()
+    messages: Any = get_context("spawn").Queue()
     with tempfile.TemporaryDirectory(prefix="foreact-") as folder:
-        ranks = multiprocessing.start_processes(
+        ranks = start_processes(
             _rank, (config, f"file://{folder}/meet", messages), config.processes, join=False, start_method="spawn"
         )
         assert ranks is not None
@@ -137,13 +136,20 @@ def _train_process(rank: int, config: TrainConfig, progress: ProgressFn) -> None
     torch.manual_seed(config.seed)
     device = _device_of(rank, config)
     trainer = Trainer(
-        config.policy.build(contract).to(device), demonstrations, config.optimisation, config.seed, rank, config.processes
+        config.policy.build(contract).to(device),
+        demonstrations,
+        config.optimisation,
+        config.seed,
+        rank,
+        config.processes,
     )
     _Fit(config, trainer, RunFolder.open(config.out) if rank == 0 else None, progress).run()
 
 
 def _device_of(rank: int, config: TrainConfig) -> torch.device:
-    return torch.device("cuda", rank) if config.device == "cuda" and config.processes > 1 else torch.device(config.device)
+    return (
+        torch.device("cuda", rank) if config.device == "cuda" and config.processes > 1 else torch.device(config.device)
+    )
 
 
 class _Fit:
@@ -194,9 +200,14 @@ class _Fit:
 
 
 def _outcome(config: TrainConfig, wall_s: float) -> Outcome:
-    rows: list[Mapping[str, Any]] = RunFolder.open(config.out).read_metrics()
+    rows = RunFolder.open(config.out).read_metrics()
     last = [row["loss"] for row in rows[-10:]]
-    parameters = sum(p.numel() for p in config.policy.build(_policy_contract(EpisodeStore.open(config.data).contract, config.streams)).parameters())
+    parameters = sum(
+        p.numel()
+        for p in config.policy.build(
+            _policy_contract(EpisodeStore.open(config.data).contract, config.streams)
+        ).parameters()
+    )
     figures = {
         "updates": config.optimisation.updates,
         "loss": sum(last) / max(1, len(last)),

@@ -193,7 +193,8 @@ class Trainer:
     def _follow(self) -> None:
         # the average forgets its random start quickly: d_n = min(d, (1 + n) / (10 + n))
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.average.parameters()), self._parameters, 1 - decay)
+        for average, weight in zip(self.average.parameters(), self._parameters, strict=True):
+            average.lerp_(weight, 1 - decay)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
