@@ -1,5 +1,6 @@
 """`foreact demo`: the whole pipeline on a few tasks, from nothing to a running int8 policy and one HTML report."""
 
+import dataclasses
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -128,7 +129,8 @@ def _finish(config: DemoConfig, outcomes: Mapping[str, Report], ledger: Ledger, 
     from foreact.episodes.runfolder import RunFolder, write_json_atomic
 
     summary = summarise(outcomes, ledger, RunFolder.open(config.out).record)
-    page = write_report(config.out / "report.html", prepared, summary)
+    material = dataclasses.replace(prepared, attempts=ledger.attempts)
+    page = write_report(config.out / "report.html", material, summary)
     write_json_atomic(config.out / "summary.json", summary)
     return Outcome(page, dict(summary), ("figure", "value"), summary_rows(summary))
 

@@ -10,7 +10,7 @@ from html import escape
 __all__ = ["bars", "histogram", "interval", "line_chart", "ticks"]
 
 WIDTH, HEIGHT = 640, 240  # [view-box units] scaled to the page's width
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 70, 12, 12, 46
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -95,18 +95,18 @@ def bars(rows: Sequence[tuple[str, float, float]], names: tuple[str, str], unit:
         unit: Of both.
         title: What a screen reader says.
     """
-    row, left, top = 40, 110, 30
+    row, left, top = 50, 125, 32
     height = top + row * len(rows) + 4
     most = max((max(a, b) for _, a, b in rows), default=1.0) or 1.0
-    to_x = _scale(0, most, left, WIDTH - 90)
-    parts = [_key(left, "fill-a", names[0]), _key(left + 160, "fill-b", names[1])]
+    to_x = _scale(0, most, left, WIDTH - 100)
+    parts = [_key(left, "fill-a", names[0]), _key(left + 190, "fill-b", names[1])]
     for index, (label, *values) in enumerate(rows):
         y = top + row * index
-        parts.append(f'<text class="label" text-anchor="end" x="{left - 8}" y="{y + 20}">{escape(label)}</text>')
+        parts.append(f'<text class="label" text-anchor="end" x="{left - 8}" y="{y + 24}">{escape(label)}</text>')
         for place, (value, style) in enumerate(zip(values, ("fill-a", "fill-b"), strict=True)):
-            width, line = to_x(value) - left, y + 15 * place
-            parts.append(f'<rect class="{style}" x="{left}" y="{line}" width="{max(width, 1):.1f}" height="13"/>')
-            parts.append(f'<text class="label" x="{left + width + 6:.1f}" y="{line + 11}">{value:.1f} {unit}</text>')
+            width, line = to_x(value) - left, y + 20 * place
+            parts.append(f'<rect class="{style}" x="{left}" y="{line}" width="{max(width, 1):.1f}" height="18"/>')
+            parts.append(f'<text class="label" x="{left + width + 6:.1f}" y="{line + 15}">{value:.1f} {unit}</text>')
     return _svg(parts, title, height)
 
 
@@ -140,7 +140,7 @@ def _log_marks() -> list[float]:
 
 def _x_mark(x: float, text: str) -> str:
     base = HEIGHT - BOTTOM
-    label = f'<text class="label" text-anchor="middle" x="{x:.1f}" y="{base + 17}">{text}</text>'
+    label = f'<text class="label" text-anchor="middle" x="{x:.1f}" y="{base + 19}">{text}</text>'
     return f'<path class="axis" d="M{x:.1f} {base}v4"/>{label}'
 
 
@@ -156,7 +156,7 @@ def _key(x: float, style: str, text: str) -> str:
 
 def _names(x_name: str, y_name: str) -> list[str]:
     middle = (LEFT + WIDTH - RIGHT) / 2
-    turned = f"translate(11 {(HEIGHT - BOTTOM + TOP) / 2:.0f}) rotate(-90)"
+    turned = f"translate(16 {(HEIGHT - BOTTOM + TOP) / 2:.0f}) rotate(-90)"
     return [
         f'<text class="label" text-anchor="middle" x="{middle:.0f}" y="{HEIGHT - 6}">{escape(x_name)}</text>',
         f'<text class="label" text-anchor="middle" transform="{turned}">{escape(y_name)}</text>',

@@ -31,7 +31,7 @@ class Clip:
         instruction: What the policy was told.
         seconds: Length of the episode in simulated time [s].
         uri: The film as data URI.
-        poster: Its first picture as data URI.
+        poster: Its last picture as data URI.
     """
 
     task: str
@@ -53,6 +53,7 @@ class Material:
         loss: Update and training loss, each as a list.
         strips: Training pictures.
         clips: Films.
+        attempts: How often the demo was started.
     """
 
     tables: dict[str, Report]
@@ -60,6 +61,7 @@ class Material:
     loss: tuple[list[int], list[float]]
     strips: list[Strip]
     clips: list[Clip]
+    attempts: int = 1
 
 
 def collect(out: Path, stages: tuple[Stage, ...], outcomes: Mapping[str, Report], progress: ProgressFn) -> Material:
@@ -135,10 +137,10 @@ def _clips(evaluation: Path) -> list[Clip]:
     clips = []
     for film in load_films(evaluation):
         path = evaluation / "videos" / film.file
-        first = poster(read_film(path)[0])
+        last = poster(read_film(path)[-1])
         seconds = film.steps / CONTROL_RATE_HZ
         uri = file_uri(path, "video/mp4")
-        clips.append(Clip(film.task, film.index, film.success, film.instruction, seconds, uri, first))
+        clips.append(Clip(film.task, film.index, film.success, film.instruction, seconds, uri, last))
     return clips
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +26,13 @@ class Stage:
         name: Unique within the demo.
         command: The command's name in the command table.
         overrides: What would be typed after it.
+        scratch: A folder that the command does not continue: what a stopped attempt left in it is removed first.
     """
 
     name: str
     command: str
     overrides: tuple[str, ...]
+    scratch: Path | None = None
 
     @property
     def command_line(self) -> list[str]:
@@ -50,28 +53,35 @@ def plan(config: "DemoConfig") -> tuple[Stage, ...]:
     store, held_out, trained = out / "data" / "train", out / "data" / "calibration", out / "train"
     exported, compressed = out / "export" / "policy.onnx", out / "compress" / "policy.int8.onnx"
     recording = {"tasks": tasks, "seed": config.seed, "workers": config.workers}
+    filmless = {**config.eval, "videos": 0}
     trial = {"tasks": tasks, "episodes": config.episodes, "seed": config.seed, "workers": config.workers}
-    parts: list[tuple[str, str, dict[str, Any], Mapping[str, Any]]] = [
-        ("record", "record", {"out": store, "episodes": config.demos, **recording}, config.record),
-        (
+    robot = {name: config.record[name] for name in ("front", "wrist") if name in config.record}
+    return (
+        _stage("record", "record", {"out": store, "episodes": config.demos, **recording}, config.record),
+        _stage(
             "calibration",
             "record",
             {"out": held_out, "split": "calibration", "episodes": config.calibration, **recording},
             config.record,
         ),
-        ("train", "train", {"data": store, "out": trained, "seed": config.seed}, config.train),
-        ("eval", "eval", {"policy": trained, "out": out / "eval", **trial}, config.eval),
-        ("export", "export", {"policy": trained, "out": exported, "data": held_out}, config.export),
-        (
+        _stage("train", "train", {"data": store, "out": trained, "seed": config.seed}, config.train),
+        _stage("eval", "eval", {"policy": trained, "out": out / "eval", **trial}, config.eval),
+        _stage("export", "export", {"policy": trained, "out": exported, "data": held_out}, config.export),
+        _stage(
             "compress",
             "compress",
             {"model": exported, "policy": trained, "out": compressed, "data": held_out},
             config.compress,
         ),
-        ("eval int8", "eval", {"policy": compressed, "out": out / "eval-int8", **trial}, {**config.eval, "videos": 0}),
-        ("run", "run", {"policy": compressed, "task": tasks[0], "out": out / "run", "seed": config.seed}, config.run),
-    ]
-    return tuple(_stage(*part) for part in parts)
+        _stage("eval int8", "eval", {"policy": compressed, "out": out / "eval-int8", **trial}, filmless),
+        _stage(
+            "run",
+            "run",
+            {"policy": compressed, "task": tasks[0], "out": out / "run", "seed": config.seed, **robot},
+            config.run,
+            scratch=out / "run",
+        ),
+    )
 
 
 def check(stages: tuple[Stage, ...]) -> None:
@@ -100,6 +110,8 @@ def perform(stage: Stage, progress: ProgressFn) -> Report:
         progress: Told of its progress.
     """
     command, config = _settings(stage)
+    if stage.scratch is not None and stage.scratch.exists():
+        shutil.rmtree(stage.scratch)
     return command.load()[1](config, progress)
 
 
@@ -144,13 +156,15 @@ def _settings(stage: Stage) -> tuple[Command, Any]:
     return command, resolve(command, command.load()[0], Request(stage.overrides, {}))
 
 
-def _stage(name: str, command: str, values: dict[str, Any], handed_on: Mapping[str, Any]) -> Stage:
+def _stage(
+    name: str, command: str, values: dict[str, Any], handed_on: Mapping[str, Any], scratch: Path | None = None
+) -> Stage:
     from foreact.cli.execute import flatten
 
     for key in handed_on.keys() & values.keys():
         raise ValueError(f"demo: {command}.{key} is set by the demo itself; leave it out")
     flat = flatten({**values, **handed_on})
-    return Stage(name, command, tuple(f"{key}={_typed(value)}" for key, value in flat.items()))
+    return Stage(name, command, tuple(f"{key}={_typed(value)}" for key, value in flat.items()), scratch)
 
 
 def _typed(value: Any) -> str:

@@ -46,7 +46,7 @@ def summarise(outcomes: Mapping[str, Report], ledger: Ledger, record: Mapping[st
             name: {"wall_s": round(cost.wall_s, 2), "cpu_s": round(cost.cpu_s, 2)}
             for name, cost in ledger.stages.items()
         },
-        "lateness": _figure(outcomes["run"], "lateness"),
+        "lateness": _lateness(outcomes["run"]),
         "machine": record["machine"],
         "versions": record["packages"],
         "git": record["git"],
@@ -87,6 +87,13 @@ def _figure(outcome: Report, name: str) -> Any:
 
 def _per_task(outcome: Report) -> dict[str, float]:
     return {task: entry["success"] for task, entry in _figure(outcome, "success_per_task").items()}
+
+
+def _lateness(run: Report) -> dict[str, JSON]:
+    """How late control ticks began: percentiles and buckets [us], and how many missed their whole period."""
+    names = ("rate_wanted_hz", "rate_hz", "steps", "misses")
+    kept = {name: _figure(run, name) for name in names}
+    return {**kept, "percentiles_us": _figure(run, "lateness_us"), "buckets_us": _figure(run, "lateness_buckets_us")}
 
 
 def _seeds(config: Mapping[str, Any]) -> dict[str, JSON]:

@@ -54,7 +54,9 @@ class TensorValues:
         return float(low * best), float(high * best)
 
 
-def observe_values(model: "ModelProto", tensors: Sequence[str], observations: Sequence[Inputs]) -> dict[str, TensorValues]:
+def observe_values(
+    model: "ModelProto", tensors: Sequence[str], observations: Sequence[Inputs]
+) -> dict[str, TensorValues]:
     """Run a model and look at some of its tensors.
 
     Args:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["CompressConfig", "compress"]
 
 STAGES = 6
+QUICK = 32  # calibration observations that layers are ranked on
+SAME = 0.9999  # below this cosine the fp32 model is not this policy's
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,6 @@ class CompressConfig:
         calibration: Calibration observations.
         observations: Held-out observations.
         min_cosine: Gate: the smallest cosine with the original's chunk that any held-out observation may have.
-        size_ratio: Layers are left float for parity only while the file stays this many times smaller than fp32.
         rounds: Timed inferences.
         seed: Of the draws.
 
@@ -66,7 +67,6 @@ class CompressConfig:
     calibration: int = 200
     observations: int = 64
     min_cosine: float = 0.999
-    size_ratio: float = 3.8
     rounds: int = 100
     seed: int = 0
 
@@ -106,7 +106,7 @@ def compress(config: CompressConfig, progress: ProgressFn = quiet) -> Outcome:
     figures = job.figures(content, selection, parity, control, latency)
     report = {
         **figures,
-        "parity": {"int8": parity.figures(), "fp32": job.parity(job.content).figures(rows=False), "control": control.figures(rows=False)},
+        "parity": {"int8": parity.figures(), "fp32": job.fp32.figures(rows=False), "control": control.figures(rows=False)},
         "latency": latency,
         "layers": job.layer_report(selection.scheme),
         "search": list(selection.log),
@@ -135,18 +135,26 @@ class _Job:
         self._original = torch_policy(policy)
         self._reference = run_chunks(self._original, self._held_out)
         self._layers = find_layers(self._model)
+        self.fp32 = self.parity(self.content)
+        if not self.fp32.min_cosine >= SAME:
+            raise EngineError(
+                f"{config.model} does not compute what {config.policy} computes (cosine {self.fp32.min_cosine:.6f}): "
+                "this foreact is not the one that exported it; export it again with: foreact export"
+            )
 
     def select(self) -> Selection:
         """Choose layers and ranges on the calibration observations."""
         reference = run_chunks(self._original, self._calibration)
         values = self._observe(sorted({name for each in self._layers for name in (each.source, each.result)}))
 
-        def judge(model: ModelProto) -> Parity:
-            return compare(reference, run_chunks(onnx_policy(model.SerializeToString()), self._calibration))
+        def judge(model: ModelProto, quick: bool) -> float:
+            count = QUICK if quick else None
+            chunks = run_chunks(onnx_policy(model.SerializeToString()), self._calibration[:count])
+            return compare(reference[:count], chunks).min_cosine
 
         # other observations may come out worse, so half of the allowed error is left for them
         aim = 1 - (1 - self._config.min_cosine) / 2
-        return select_scheme(self._model, self._layers, values, judge, aim, self._spare_bytes)
+        return select_scheme(self._model, self._layers, values, judge, aim)
 
     def finish(self, scheme: Scheme) -> bytes:
         """The file of a scheme."""
@@ -170,7 +178,9 @@ class _Job:
     def latency(self, content: bytes) -> dict[str, Latency]:
         """Original, fp32 and int8 in turn on one observation."""
         policies = {"torch": self._original, "onnx_fp32": onnx_policy(self.content), "onnx_int8": onnx_policy(content)}
-        return interleaved({name: _call(policy, self._held_out[0]) for name, policy in policies.items()}, self._config.rounds)
+        return interleaved(
+            {name: _call(policy, self._held_out[0]) for name, policy in policies.items()}, self._config.rounds
+        )
 
     def figures(
         self, content: bytes, selection: Selection, parity: Parity, control: Parity, latency: dict[str, Latency]
@@ -191,8 +201,8 @@ class _Job:
             "latency_ratio_fp32": round(times["torch"] / times["onnx_fp32"], 3),
             "latency_ratio_int8": round(times["torch"] / times["onnx_int8"], 3),
             "latency_ratio_int8_wall": round(walls["torch"] / walls["onnx_int8"], 3),
-            "layers_int8": len(selection.scheme.layers),
-            "layers_float": [each.name for each in self._layers if each not in selection.scheme.layers],
+            "layers_int8": len(self._layers),
+            "layers_float_input": sorted(selection.scheme.weight_only),
             "ranges": selection.method,
             "weight_bits": selection.scheme.weight_bits,
         }
@@ -203,10 +213,6 @@ class _Job:
 
     def _observe(self, tensors: list[str]) -> dict[str, TensorValues]:
         return observe_values(self._model, tensors, self._calibration)
-
-    def _spare_bytes(self, model: ModelProto) -> float:
-        pack_constants(model)
-        return len(self.content) / self._config.size_ratio - model.ByteSize()
 
 
 def _check_origin(config: CompressConfig, model: ModelProto, policy: Policy) -> None:
@@ -226,19 +232,20 @@ def _call(policy: Callable[[Inputs], np.ndarray], inputs: Inputs) -> Callable[[]
 
 
 def _layer_row(layer: Layer, scheme: Scheme) -> dict[str, JSON]:
-    chosen = layer in scheme.layers
-    row: dict[str, JSON] = {"name": layer.name, "operator": layer.operator, "weights": layer.elements, "int8": chosen}
-    return {**row, "input_range": list(scheme.ranges[layer.source])} if chosen else row
+    row: dict[str, JSON] = {"name": layer.name, "operator": layer.operator, "weights": layer.elements}
+    if layer.name in scheme.weight_only:
+        return {**row, "int8": "weights"}
+    return {**row, "int8": "weights and input", "input_range": list(scheme.ranges[layer.source])}
 
 
 def _rows(figures: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
     size, times = figures["size_bytes"], figures["latency_ms"]
-    left = ", ".join(figures["layers_float"]) or "none"
+    left = ", ".join(figures["layers_float_input"]) or "none"
     return (
         ("file", f"{size['onnx_int8'] / 1e6:.2f} MB, {figures['size_ratio']:.2f} x smaller than fp32"),
         ("smallest cosine with torch", f"{figures['parity_min_cosine']:.6f} (naive control {figures['control_min_cosine']:.6f})"),
         ("largest difference", f"{figures['parity_max_abs']:.4f} action units (naive control {figures['control_max_abs']:.4f})"),
         ("CPU time of one inference", ", ".join(f"{name} {value:.2f} ms" for name, value in times.items())),
         ("speed against torch", f"int8 {figures['latency_ratio_int8']:.2f} x, fp32 {figures['latency_ratio_fp32']:.2f} x"),
-        ("layers in int8", f"{figures['layers_int8']}; left float: {left}"),
+        ("layers in int8", f"{figures['layers_int8']}; with float input: {left}"),
     )  # fmt: skip

@@ -48,4 +48,6 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[
 
 def _latency(cpu_ns: list[int], wall_ns: list[int]) -> Latency:
     cpu, wall = np.array(cpu_ns) / 1e6, np.array(wall_ns) / 1e6
-    return Latency(round(float(np.median(cpu)), 4), round(float(np.median(wall)), 4), round(float(np.percentile(wall, 99)), 4))
+    return Latency(
+        round(float(np.median(cpu)), 4), round(float(np.median(wall)), 4), round(float(np.percentile(wall, 99)), 4)
+    )

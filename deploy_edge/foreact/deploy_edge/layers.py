@@ -80,7 +80,9 @@ def _layer(node: "NodeProto", shapes: dict[str, tuple[int, ...]], graph: "GraphP
     if node.op_type not in ("Conv", "Gemm", "MatMul") or node.input[1] not in shapes or node.input[0] in shapes:
         return None
     attributes = {each.name: (each.f if each.type == 1 else each.i) for each in node.attribute}
-    plain = attributes.get("transA", 0) == 0 and attributes.get("alpha", 1.0) == 1.0 and attributes.get("beta", 1.0) == 1.0
+    plain = (
+        attributes.get("transA", 0) == 0 and attributes.get("alpha", 1.0) == 1.0 and attributes.get("beta", 1.0) == 1.0
+    )
     weight = node.input[1]
     bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
     if not plain or (bias is not None and len(shapes.get(bias, ())) != 1):

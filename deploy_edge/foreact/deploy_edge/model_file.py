@@ -53,7 +53,9 @@ def sealed_bytes(model: "ModelProto", described: Mapping[str, str]) -> bytes:
     """
     import onnx
 
-    onnx.checker.check_model(onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True), full_check=True)
+    onnx.checker.check_model(
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True), full_check=True
+    )
     del model.metadata_props[:]
     for key, value in {**described, SEAL_KEY: BLANK}.items():
         model.metadata_props.add(key=key, value=value)
@@ -72,7 +74,9 @@ def load_sealed(path: Path) -> tuple["ModelProto", PolicyContract]:
         content = path.read_bytes()
         verify_seal(content, str(path))
     except FileNotFoundError:
-        raise EngineError(f"no exported policy at {path}; make one with: foreact export policy=RUN out={path}") from None
+        raise EngineError(
+            f"no exported policy at {path}; make one with: foreact export policy=RUN out={path}"
+        ) from None
     except SealError as error:
         raise EngineError(str(error)) from error
     model = onnx.load_model_from_string(content)

@@ -62,7 +62,9 @@ def _half(store: EpisodeStore, part: Part) -> list[str]:
         places[task] = place + 1
     if not halves[part]:
         found = f"{store.path} has {len(store)} episode(s)"
-        raise StoreError(f"{found}: parity needs two of one task at least; record more: foreact record out={store.path}")
+        raise StoreError(
+            f"{found}: parity needs two of one task at least; record more: foreact record out={store.path}"
+        )
     return halves[part]
 
 
@@ -75,7 +77,9 @@ def _from_episode(
     frames = np.sort(generator.permutation(len(clock))[:count])
     drawn: list[Inputs] = []
     for frame in frames:
-        inputs = {name: episode.streams[name].data[_at(episode.streams[name].time_ns, clock[frame], key)] for name in cameras}
+        inputs = {
+            name: episode.streams[name].data[_at(episode.streams[name].time_ns, clock[frame], key)] for name in cameras
+        }
         inputs["state"] = episode.streams["state"].data[_at(control, clock[frame], key)]
         if contract.language is not None:
             inputs["tokens"] = tokenize(episode.instruction, contract.language)

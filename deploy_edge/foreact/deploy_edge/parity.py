@@ -13,6 +13,10 @@ from foreact.episodes.outcome import JSON
 __all__ = ["Parity", "ParityError", "compare", "require_parity"]
 
 
+STILL = 0.05  # [action units] RMS of a chunk that is called standing still
+STILL_LIMIT = 0.02  # [action units] largest difference allowed there
+
+
 class ParityError(ValueError):
     """A converted policy does not do what the original does."""
 
@@ -21,24 +25,38 @@ class ParityError(ValueError):
 class Parity:
     """Chunks compared one observation at a time.
 
+    The direction of a command that is practically zero means nothing, so observations that the original answers with
+    standing still (RMS below `STILL`) are judged by the difference alone.
+
     Attributes:
         cosine: Between the flattened chunks, (N,).
         max_abs: Largest difference in any element [action units], (N,).
+        still: Where the original's chunk is practically zero, bool (N,).
     """
 
     cosine: np.ndarray
     max_abs: np.ndarray
+    still: np.ndarray
 
     @property
     def min_cosine(self) -> float:
-        """Of the worst observation."""
-        return float(self.cosine.min())
+        """Of the worst observation that asks for motion; 1 if none does."""
+        moving = self.cosine[~self.still]
+        return float(moving.min()) if len(moving) else 1.0
+
+    @property
+    def max_abs_still(self) -> float:
+        """Largest difference [action units] where the original stands still; 0 if it never does."""
+        return float(self.max_abs[self.still].max()) if self.still.any() else 0.0
 
     def figures(self, *, rows: bool = True) -> dict[str, JSON]:
         """As JSON, with every observation if `rows`."""
         figures: dict[str, JSON] = {
             "observations": len(self.cosine),
             "min_cosine": round(self.min_cosine, 8),
+            "still_observations": int(self.still.sum()),
+            "min_cosine_with_still": round(float(self.cosine.min()), 8),
+            "max_abs_still": round(self.max_abs_still, 8),
             "mean_cosine": round(float(self.cosine.mean()), 8),
             "max_abs": round(float(self.max_abs.max()), 8),
             "mean_abs_max": round(float(self.max_abs.mean()), 8),
@@ -63,9 +81,12 @@ def compare(reference: Sequence[np.ndarray], chunks: Sequence[np.ndarray]) -> Pa
         raise ValueError(f"compare: {len(reference)} reference chunks and {len(chunks)} others")
     if any(a.shape != b.shape for a, b in zip(reference, chunks, strict=True)):
         raise ValueError(f"compare: chunk shapes {reference[0].shape} and {chunks[0].shape}")
-    pairs = [(a.ravel().astype(np.float64), b.ravel().astype(np.float64)) for a, b in zip(reference, chunks, strict=True)]
+    pairs = [
+        (a.ravel().astype(np.float64), b.ravel().astype(np.float64)) for a, b in zip(reference, chunks, strict=True)
+    ]
     cosine = np.array([_cosine(a, b) for a, b in pairs])
-    return Parity(cosine, np.array([np.abs(a - b).max() for a, b in pairs]))
+    still = np.array([np.sqrt(np.mean(a * a)) < STILL for a, _ in pairs])
+    return Parity(cosine, np.array([np.abs(a - b).max() for a, b in pairs]), still)
 
 
 def require_parity(parity: Parity, min_cosine: float, where: str) -> None:
@@ -76,10 +97,16 @@ def require_parity(parity: Parity, min_cosine: float, where: str) -> None:
     """
     # written so that NaN fails
     if not parity.min_cosine >= min_cosine:
-        worst = int(np.argmin(np.nan_to_num(parity.cosine, nan=-2.0)))
+        worst = int(np.argmin(np.where(parity.still, 2.0, np.nan_to_num(parity.cosine, nan=-2.0))))
         raise ParityError(
-            f"{where}: cosine {parity.cosine[worst]:.6f} with the original at observation {worst} of {len(parity.cosine)} "
-            f"(largest difference {parity.max_abs[worst]:.4f} action units), the gate is {min_cosine}; nothing was written"
+            f"{where}: cosine {parity.cosine[worst]:.6f} with the original at observation {worst} of "
+            f"{len(parity.cosine)} (largest difference {parity.max_abs[worst]:.4f} action units), the gate is "
+            f"{min_cosine}; nothing was written"
+        )
+    if not parity.max_abs_still <= STILL_LIMIT:
+        raise ParityError(
+            f"{where}: differs by {parity.max_abs_still:.4f} action units where the original stands still, the gate is "
+            f"{STILL_LIMIT}; nothing was written"
         )
 
 

@@ -30,6 +30,7 @@ class Scheme:
 
     Attributes:
         layers: Layers with 8-bit weights and input.
+        weight_only: Names of those among them whose input stays float.
         ranges: Range of each tensor that becomes 8-bit.
         weight_bits: 8, or 7 for processors whose 8-bit sums saturate (x86 before VNNI).
         per_channel: One scale per output channel; otherwise one per weight tensor.
@@ -38,6 +39,7 @@ class Scheme:
 
     layers: Sequence[Layer]
     ranges: Mapping[str, Range]
+    weight_only: frozenset[str] = field(default_factory=frozenset)
     weight_bits: int = 8
     per_channel: bool = True
     everywhere: frozenset[str] = field(default_factory=frozenset)
@@ -85,9 +87,11 @@ class _Quantiser:
         self._values = constants(model.graph)
         self._layers = {layer.node: layer for layer in scheme.layers}
         self._tables = dict(embeddings(model))
+        full = [layer for layer in scheme.layers if layer.name not in scheme.weight_only]
         # engines fuse a convolution with the rounding after it, so nobody may read its unrounded result
-        self._rounded = scheme.everywhere | {each.result for each in scheme.layers if each.operator == "Conv"}
-        self._sources = {layer.source for layer in scheme.layers}
+        self._rounded = scheme.everywhere | {layer.result for layer in full if layer.operator == "Conv"}
+        self._sources = {layer.source for layer in full}
+        self._made: set[str] = set()
         self._nodes: list[NodeProto] = []
 
     def run(self) -> None:
@@ -123,7 +127,10 @@ class _Quantiser:
         if name not in self._sources and name not in self._rounded:
             return
         scale, zero = activation_scale(self._scheme.ranges[name])
-        parameters = [self._constant(f"{name}.scale", np.float32(scale)), self._constant(f"{name}.zero", np.uint8(zero))]
+        parameters = [
+            self._constant(f"{name}.scale", np.float32(scale)),
+            self._constant(f"{name}.zero", np.uint8(zero)),
+        ]
         q, dq = f"{name}.q", f"{name}.dq"
         self._nodes += [
             helper.make_node("QuantizeLinear", [name, *parameters], [q], q),
@@ -131,14 +138,34 @@ class _Quantiser:
         ]
 
     def _weights(self, layer: Layer) -> np.ndarray:
-        """Int8 weights of a layer and their scales (C,)."""
-        weight, axis = self._values[layer.weight], layer.axis
-        bits = self._scheme.weight_bits
-        scales = weight_scales(weight, axis, bits, self._scheme.per_channel)
-        if f"{layer.weight}.int8" not in self._values:
-            shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
-            self._dequantised(layer.weight, weight / scales.reshape(shape), 2 ** (bits - 1) - 1, np.int8, scales, axis)
+        """Int8 weights of a layer, dequantised by a DQ node that engines fuse with it; their scales (C,)."""
+        integers, scales = self._int8(layer)
+        if f"{layer.weight}.dq" not in self._made:
+            self._dequantised(layer.weight, integers, scales, layer.axis)
         return scales
+
+    def _unpacked_weights(self, layer: Layer) -> str:
+        """Int8 weights of a layer as plain arithmetic, which an engine does once, when it loads the model."""
+        from onnx import helper
+
+        integers, scales = self._int8(layer)
+        cast, name = f"{layer.weight}.cast", f"{layer.weight}.unpacked"
+        if name not in self._made:
+            self._made.add(name)
+            shape = [-1 if index == layer.axis else 1 for index in range(integers.ndim)]
+            inputs = (
+                self._constant(f"{layer.weight}.int8", integers),
+                self._constant(name + ".scales", scales.reshape(shape)),
+            )
+            self._nodes.append(helper.make_node("Cast", [inputs[0]], [cast], cast, to=1))
+            self._nodes.append(helper.make_node("Mul", [cast, inputs[1]], [name], name))
+        return name
+
+    def _int8(self, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+        weight, bits = self._values[layer.weight], self._scheme.weight_bits
+        scales = weight_scales(weight, layer.axis, bits, self._scheme.per_channel)
+        shape = [-1 if index == layer.axis else 1 for index in range(weight.ndim)]
+        return _rounded(weight / scales.reshape(shape), 2 ** (bits - 1) - 1, np.int8), scales
 
     def _bias(self, layer: Layer, scales: np.ndarray) -> str:
         """Int32 bias in units of input scale times weight scale, so that it adds to the integer sums."""
@@ -146,30 +173,36 @@ class _Quantiser:
         unit = np.float32(activation_scale(self._scheme.ranges[layer.source])[0]) * scales
         # layers that share a bias have inputs of different scales
         name = f"{layer.name}.bias"
-        self._dequantised(name, self._values[layer.bias] / unit, INT32, np.int32, unit, 0)
+        self._dequantised(name, _rounded(self._values[layer.bias] / unit, INT32, np.int32), unit, 0)
         return f"{name}.dq"
 
-    def _dequantised(self, name: str, scaled: np.ndarray, limit: int, dtype: type, scales: np.ndarray, axis: int) -> None:
-        """Integers and the DQ node that turns them back into `name`.dq."""
+    def _dequantised(self, name: str, integers: np.ndarray, scales: np.ndarray, axis: int) -> None:
+        """The DQ node that turns integers into `name`.dq."""
         from onnx import helper
 
-        integers = np.clip(np.rint(scaled.astype(np.float64)), -limit, limit).astype(dtype)
-        zero = self._constant(f"{name}.zeros", np.zeros(len(scales), dtype))
-        inputs = [self._constant(f"{name}.int8", integers), self._constant(f"{name}.scales", scales), zero]
+        kind = integers.dtype.name
+        # layers of one width share their zeros
+        zeros = self._constant(f"zeros.{kind}.{len(scales)}", np.zeros(len(scales), integers.dtype))
+        inputs = [self._constant(f"{name}.{kind}", integers), self._constant(f"{name}.scales", scales), zeros]
         self._nodes.append(helper.make_node("DequantizeLinear", inputs, [f"{name}.dq"], f"{name}.dq", axis=axis))
+        self._made.add(f"{name}.dq")
 
     def _look_up_int8(self, node: "NodeProto") -> None:
-        """Look up int8 rows and dequantise only those."""
-        from onnx import helper
+        """Look up int8 rows with a scale each, and make only those rows float again."""
+        from onnx import TensorProto, helper
 
-        table = self._values[node.input[0]]
-        scale = np.float32(np.abs(table).max() / 127 or 1.0)
-        integers = np.clip(np.rint(table / scale), -127, 127).astype(np.int8)
-        result = node.output[0]
+        name, result, rows = node.input[0], node.output[0], node.input[1]
+        table = self._values[name]
+        scales = weight_scales(table, 0, 8, per_channel=True)[:, None]
+        integers = np.clip(np.rint(table / scales), -127, 127).astype(np.int8)
+        node.input[0] = self._constant(f"{name}.int8", integers)
         node.output[0] = f"{result}.int8"
-        node.input[0] = self._constant(f"{node.input[0]}.int8", integers)
-        scale_name = self._constant(f"{result}.scale", scale)
-        self._nodes.append(helper.make_node("DequantizeLinear", [node.output[0], scale_name], [result], f"{result}.dq"))
+        scale_table = self._constant(f"{name}.scales", scales)
+        self._nodes += [
+            helper.make_node("Cast", [f"{result}.int8"], [f"{result}.cast"], f"{result}.cast", to=TensorProto.FLOAT),
+            helper.make_node("Gather", [scale_table, rows], [f"{result}.scale"], f"{result}.scale", axis=0),
+            helper.make_node("Mul", [f"{result}.cast", f"{result}.scale"], [result], f"{result}.dq"),
+        ]
 
     def _constant(self, name: str, value: np.ndarray | np.generic) -> str:
         from onnx import numpy_helper
@@ -178,3 +211,7 @@ class _Quantiser:
             self._values[name] = np.asarray(value)
             self._model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
         return name
+
+
+def _rounded(values: np.ndarray, limit: int, dtype: type[np.integer]) -> np.ndarray:
+    return np.clip(np.rint(values.astype(np.float64)), -limit, limit).astype(dtype)

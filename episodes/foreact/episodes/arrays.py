@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from foreact.episodes import strictjson
+from foreact.episodes import shards, strictjson
 from foreact.episodes.episode import Episode, EpisodeHeader, StreamHeader, shared_clocks
 
 HEADER = "zarr.json"
@@ -130,13 +130,10 @@ def read_array(folder: Path, name: str) -> np.ndarray:
     Raises:
         StoreError: missing, truncated or damaged.
     """
-    import zarr
-
     try:
-        array = zarr.open_array(str(folder / name), mode="r", config={"read_missing_chunks": False})
-        return np.asarray(array[:])
-    except Exception as error:  # codecs raise whatever they like on damaged bytes; all of it means the same here
-        raise StoreError(f"{folder / name} is damaged: {type(error).__name__}: {error}") from error
+        return shards.read_sharded(folder / name)
+    except (OSError, ValueError, RuntimeError) as error:  # zstd raises RuntimeError
+        raise StoreError(f"{folder / name} is damaged: {error}") from error
 
 
 def episode_files(folder: Path) -> list[str]:

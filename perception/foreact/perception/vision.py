@@ -103,11 +103,11 @@ class KeypointEncoder(nn.Module):
         # (B, 4 K, y, x) -> (B, K, 4 y x): the four cells of `_places`, then the quarter-resolution grid
         logits = self.attention(features).unflatten(1, (self.keypoints, 4)).flatten(2).float()
         # standardised over the picture, what stands out in a few cells of thousands dominates from the first update on
-        logits = nn.functional.layer_norm(logits, logits.shape[-1:]) * self._gain()
-        weights = torch.softmax(logits, dim=-1)
+        salience = nn.functional.layer_norm(logits, logits.shape[-1:])
+        weights = torch.softmax(salience * self._gain(), dim=-1)
         # p_k = sum_i softmax(a_k)_i x_i
         points = torch.matmul(weights, self._places(planes).transpose(1, 2))
-        strength = logits.detach().amax(-1)
+        strength = salience.detach().amax(-1)
         summary = self.summary(features).flatten(2).amax(-1).float()
         return KeypointFeatures(points, strength, summary)
 

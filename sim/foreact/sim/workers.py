@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 
-__all__ = ["InlineExecutor", "worker_processes"]
+__all__ = ["InlineExecutor", "follow_parent", "worker_processes"]
 
 
 class InlineExecutor(Executor):
@@ -42,14 +42,14 @@ def worker_processes(count: int) -> Iterator[Executor]:
         return
     import multiprocessing
 
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=follow_parent)
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """End with the parent, also when it is killed; leave Ctrl-C to it, so that a running job is finished."""
     import multiprocessing
     import os

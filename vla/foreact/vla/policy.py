@@ -24,6 +24,7 @@ from foreact.vla.landmarks import landmark_loss, picture_coordinates
 __all__ = ["CameraEye", "Encoded", "Policy", "PolicyConfig", "compress", "expand"]
 
 COMPANDING = 10.0  # how much finer than full-scale commands the network sees commands near zero
+FAR = 5.0  # network units: what is over a metre away is only "far", which keeps 8-bit steps fine for what is near
 LENGTH_SCALE = 0.2  # [m] a distance that becomes 1 for the network: about the reach of one chunk
 
 
@@ -100,10 +101,10 @@ class CameraEye(nn.Module):
         if depth is None:
             return rgb_to_planes(rgb, shift)
         planes = rgbd_to_planes(rgb, depth, self.rays, self.origin, shift)
-        if not self.in_world:
-            return planes
-        offset = torch.cat([torch.zeros_like(anchor), anchor / LENGTH_SCALE], dim=-1)
-        return planes - offset[:, :, None, None]
+        if self.in_world:
+            offset = torch.cat([torch.zeros_like(anchor), anchor / LENGTH_SCALE], dim=-1)
+            planes = planes - offset[:, :, None, None]
+        return planes.clamp(-FAR, FAR)
 
     def forward(self, planes: Tensor, language: Tensor) -> KeypointFeatures:
         """Planes to places and features."""
@@ -218,7 +219,7 @@ def expand(output: Tensor) -> Tensor:
 
 
 def _as_vector(seen: KeypointFeatures) -> Tensor:
-    # attended logits have a spread of about ten after standardisation
+    # what stands out most is ten to twenty standard deviations above the rest
     return torch.cat([seen.points.flatten(1), seen.strength * 0.1, seen.summary], dim=-1)
 
 

@@ -119,6 +119,9 @@ def _spawn(config: TrainConfig, progress: ProgressFn) -> None:
 def _rank(rank: int, config: TrainConfig, meet: str, messages: Any) -> None:  # noqa: ANN401
     import torch.distributed as dist
 
+    from foreact.sim.workers import follow_parent
+
+    follow_parent()  # a rank that outlived a killed command would write into the folder of the one that continues
     backend = "nccl" if config.device.startswith("cuda") else "gloo"
     dist.init_process_group(backend, init_method=meet, rank=rank, world_size=config.processes)
     try:

@@ -122,9 +122,7 @@ class ControlLoop:
         return None
 
     def _send(self, episode: int, step: int, action: np.ndarray) -> None:
-        self._bridge.command.write(
-            {"episode": episode, "step": step, "time_ns": time.monotonic_ns(), "action": action}
-        )
+        self._bridge.command.write({"episode": episode, "step": step, "time_ns": time.monotonic_ns(), "action": action})
 
     def _is_over(self, episode: int, log: EpisodeLog) -> bool:
         status = self._bridge.status.read()

@@ -125,7 +125,9 @@ def main(arguments: list[str]) -> int:
         return 2
     stop = StopFlag()
     stop.install()
-    settings = strictjson.decode(ControlSettings, json.loads(Path(arguments[0]).read_text(encoding="utf-8")), "settings")
+    settings = strictjson.decode(
+        ControlSettings, json.loads(Path(arguments[0]).read_text(encoding="utf-8")), "settings"
+    )
     try:
         engine = OnnxEngine(Path(settings.policy))
         report = control(settings, engine, Bridge.open(Path(settings.bridge)), stop)

@@ -49,7 +49,9 @@ def verify_seal(content: bytes, where: str) -> None:
 def _place(content: bytes, where: str) -> int:
     count = content.count(_MARK)
     if count != 1:
-        raise SealError(f"{where} is not an exported policy, or is truncated: it has {count} digests; use foreact export")
+        raise SealError(
+            f"{where} is not an exported policy, or is truncated: it has {count} digests; use foreact export"
+        )
     return content.index(_MARK) + len(_MARK)
 
 
