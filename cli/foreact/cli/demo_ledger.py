@@ -72,15 +72,15 @@ class Ledger:
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """Measure one attempt; stages are measured inside."""
-        with metered(self._write_now_and_then) as self._meter:
-            self._open["attempt"] = self._now()
-            try:
+        try:
+            with metered(self._write_now_and_then) as self._meter:
+                self._open["attempt"] = self._now()
                 yield
-            finally:
-                with self._lock:
-                    self._attempts.append(self._cost("attempt"))
-                    del self._open["attempt"]
-                    self._write()
+        finally:
+            with self._lock:
+                self._attempts.append(self._cost("attempt"))
+                del self._open["attempt"]
+                self._write()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

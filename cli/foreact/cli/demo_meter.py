@@ -64,6 +64,7 @@ def metered(each: Callable[[], None] = lambda: None, seconds: float = SECONDS_BE
     finally:
         stop.set()
         thread.join()
+        meter.sample()  # a block that was too short for the thread
 
 
 def _cpu_s(process: psutil.Process) -> float:

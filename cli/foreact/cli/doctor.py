@@ -14,7 +14,7 @@ from foreact.cli.installed import EXTRAS, Package, import_name, packages
 from foreact.episodes.outcome import JSON, Outcome
 from foreact.episodes.runfolder import describe_machine
 
-__all__ = ["Check", "examine", "run_doctor"]
+__all__ = ["Check", "cpu_flags", "examine", "run_doctor"]
 
 State = Literal["ok", "missing", "broken"]
 PROBE_SECONDS = 600  # the first rendering compiles the ray tracer
@@ -96,7 +96,7 @@ def _machine() -> list[Check]:
     right_python = sys.version_info[:2] == (3, 12)
     return [
         Check("machine", "processor", f"{machine['cpu']}, {machine['cores']} cores usable"),
-        Check("machine", "instructions", " ".join(_cpu_flags()) or "none of those that matter here"),
+        Check("machine", "instructions", " ".join(cpu_flags()) or "none of those that matter here"),
         Check("machine", "memory", f"{_gigabytes(machine['memory_bytes'])} in all"),
         Check("machine", "disk", f"{_gigabytes(disk.free)} free in {Path.cwd()}"),
         Check("machine", "platform", str(machine["platform"])),
@@ -114,7 +114,8 @@ def _gigabytes(count: Any) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
-def _cpu_flags() -> list[str]:
+def cpu_flags() -> list[str]:
+    """The instructions of this processor that matter to foreact, such as avx512_bf16; none where that is not told."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

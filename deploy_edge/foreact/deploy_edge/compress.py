@@ -106,7 +106,11 @@ def compress(config: CompressConfig, progress: ProgressFn = quiet) -> Outcome:
     figures = job.figures(content, selection, parity, control, latency)
     report = {
         **figures,
-        "parity": {"int8": parity.figures(), "fp32": job.fp32.figures(rows=False), "control": control.figures(rows=False)},
+        "parity": {
+            "int8": parity.figures(),
+            "fp32": job.fp32.figures(rows=False),
+            "control": control.figures(rows=False),
+        },
         "latency": latency,
         "layers": job.layer_report(selection.scheme),
         "search": list(selection.log),
@@ -147,14 +151,12 @@ class _Job:
         reference = run_chunks(self._original, self._calibration)
         values = self._observe(sorted({name for each in self._layers for name in (each.source, each.result)}))
 
-        def judge(model: ModelProto, quick: bool) -> float:
+        def judge(model: ModelProto, quick: bool) -> Parity:
             count = QUICK if quick else None
             chunks = run_chunks(onnx_policy(model.SerializeToString()), self._calibration[:count])
-            return compare(reference[:count], chunks).min_cosine
+            return compare(reference[:count], chunks)
 
-        # other observations may come out worse, so half of the allowed error is left for them
-        aim = 1 - (1 - self._config.min_cosine) / 2
-        return select_scheme(self._model, self._layers, values, judge, aim)
+        return select_scheme(self._model, self._layers, values, judge, self._config.min_cosine)
 
     def finish(self, scheme: Scheme) -> bytes:
         """The file of a scheme."""
@@ -223,7 +225,8 @@ def _check_origin(config: CompressConfig, model: ModelProto, policy: Policy) -> 
     if described.get(POLICY_KEY) != policy_hash(policy):
         raise EngineError(
             f"{config.model} was not exported from {config.policy}: the weights differ (sha256 "
-            f"{str(described.get(POLICY_KEY))[:12]} and {policy_hash(policy)[:12]}); export it again with: foreact export"
+            f"{str(described.get(POLICY_KEY))[:12]} and {policy_hash(policy)[:12]}); "
+            "export it again with: foreact export"
         )
 
 
@@ -241,11 +244,14 @@ def _layer_row(layer: Layer, scheme: Scheme) -> dict[str, JSON]:
 def _rows(figures: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
     size, times = figures["size_bytes"], figures["latency_ms"]
     left = ", ".join(figures["layers_float_input"]) or "none"
+    cosine, naive = figures["parity_min_cosine"], figures["control_min_cosine"]
+    largest, naive_largest = figures["parity_max_abs"], figures["control_max_abs"]
+    int8, fp32 = figures["latency_ratio_int8"], figures["latency_ratio_fp32"]
     return (
         ("file", f"{size['onnx_int8'] / 1e6:.2f} MB, {figures['size_ratio']:.2f} x smaller than fp32"),
-        ("smallest cosine with torch", f"{figures['parity_min_cosine']:.6f} (naive control {figures['control_min_cosine']:.6f})"),
-        ("largest difference", f"{figures['parity_max_abs']:.4f} action units (naive control {figures['control_max_abs']:.4f})"),
+        ("smallest cosine with torch", f"{cosine:.6f} (naive control {naive:.6f})"),
+        ("largest difference", f"{largest:.4f} action units (naive control {naive_largest:.4f})"),
         ("CPU time of one inference", ", ".join(f"{name} {value:.2f} ms" for name, value in times.items())),
-        ("speed against torch", f"int8 {figures['latency_ratio_int8']:.2f} x, fp32 {figures['latency_ratio_fp32']:.2f} x"),
+        ("speed against torch", f"int8 {int8:.2f} x, fp32 {fp32:.2f} x"),
         ("layers in int8", f"{figures['layers_int8']}; with float input: {left}"),
-    )  # fmt: skip
+    )

@@ -49,6 +49,10 @@ class Parity:
         """Largest difference [action units] where the original stands still; 0 if it never does."""
         return float(self.max_abs[self.still].max()) if self.still.any() else 0.0
 
+    def score(self, min_cosine: float) -> float:
+        """How good a conversion is: 1 for none at all, `min_cosine` where one of the two gates is just met."""
+        return min(self.min_cosine, 1 - (1 - min_cosine) * self.max_abs_still / STILL_LIMIT)
+
     def figures(self, *, rows: bool = True) -> dict[str, JSON]:
         """As JSON, with every observation if `rows`."""
         figures: dict[str, JSON] = {

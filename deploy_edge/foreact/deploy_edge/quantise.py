@@ -100,9 +100,10 @@ class _Quantiser:
         for node in self._model.graph.node:
             self._rewire(node)
             self._nodes.append(node)
+            results = list(node.output)
             if node.name in self._tables:
                 self._look_up_int8(node)
-            for name in node.output:
+            for name in results:
                 self._round(name)
         replace_nodes(self._model.graph, self._nodes)
         drop_unused_constants(self._model.graph)
@@ -110,10 +111,14 @@ class _Quantiser:
     def _rewire(self, node: "NodeProto") -> None:
         """Let a node read rounded tensors where it should."""
         layer = self._layers.get(node.name)
+        full = layer is not None and layer.name not in self._scheme.weight_only
         for index, name in enumerate(node.input):
-            if name in self._rounded or (layer is not None and index == 0):
+            if name in self._rounded or (full and index == 0):
                 node.input[index] = f"{name}.dq"
         if layer is None:
+            return
+        if not full:
+            node.input[1] = self._unpacked_weights(layer)
             return
         scales = self._weights(layer)
         node.input[1] = f"{layer.weight}.dq"
@@ -200,8 +205,8 @@ class _Quantiser:
         scale_table = self._constant(f"{name}.scales", scales)
         self._nodes += [
             helper.make_node("Cast", [f"{result}.int8"], [f"{result}.cast"], f"{result}.cast", to=TensorProto.FLOAT),
-            helper.make_node("Gather", [scale_table, rows], [f"{result}.scale"], f"{result}.scale", axis=0),
-            helper.make_node("Mul", [f"{result}.cast", f"{result}.scale"], [result], f"{result}.dq"),
+            helper.make_node("Gather", [scale_table, rows], [f"{result}.row_scale"], f"{result}.row_scale", axis=0),
+            helper.make_node("Mul", [f"{result}.cast", f"{result}.row_scale"], [result], f"{result}.row"),
         ]
 
     def _constant(self, name: str, value: np.ndarray | np.generic) -> str:

@@ -125,8 +125,9 @@ def _both_processes(
         fifo=config.fifo,
     )  # fmt: skip
     robot = RobotSettings(
-        bridge=str(bridge), report=str(paths["robot-report"]), task=task, seeds=layout_seeds(config.seed, config.episodes),
-        front=config.front, wrist=config.wrist, frame_every=config.frame_every, horizon=steps,
+        bridge=str(bridge), report=str(paths["robot-report"]), task=task,
+        seeds=layout_seeds(config.seed, config.episodes), front=config.front, wrist=config.wrist,
+        frame_every=config.frame_every, horizon=steps,
     )  # fmt: skip
     write_json_atomic(paths["control"], asdict(control))
     write_json_atomic(paths["robot"], asdict(robot))

@@ -8,6 +8,7 @@ import numpy as np
 
 from foreact.deploy_edge.calibration import Range, RangeMethod, TensorValues
 from foreact.deploy_edge.layers import Layer
+from foreact.deploy_edge.parity import Parity
 from foreact.deploy_edge.quantise import Scheme, quantise
 from foreact.episodes.outcome import JSON
 
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Judge", "Selection", "ranges_of", "select_scheme"]
 
+MARGIN = 0.85  # part of the allowed error that the calibration observations may use
 METHODS: tuple[RangeMethod, ...] = ("minmax", "mse")
 
-Judge = Callable[["ModelProto", bool], float]
-"""Smallest cosine of a model with the original on the calibration observations, or on a few of them if quick."""
+Judge = Callable[["ModelProto", bool], Parity]
+"""Compares a model with the original on the calibration observations, or on a few of them if quick."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,13 @@ class Selection:
     Attributes:
         scheme: What to quantise.
         method: How ranges were chosen.
-        min_cosine: On the calibration observations.
+        score: On the calibration observations, see `Parity.score`.
         log: Every scheme that was tried.
     """
 
     scheme: Scheme
     method: RangeMethod
-    min_cosine: float
+    score: float
     log: tuple[Mapping[str, JSON], ...] = ()
 
 
@@ -45,58 +47,68 @@ def ranges_of(values: Mapping[str, TensorValues], method: RangeMethod) -> dict[s
 
 
 def select_scheme(
-    model: "ModelProto", layers: Sequence[Layer], values: Mapping[str, TensorValues], judge: Judge, aim: float
+    model: "ModelProto", layers: Sequence[Layer], values: Mapping[str, TensorValues], judge: Judge, gate: float
 ) -> Selection:
-    """Search for a scheme whose smallest cosine reaches the aim.
+    """Search for a scheme that passes the gate with as many 8-bit inputs as possible.
 
-    First all layers, with either kind of range. If that is not enough, 7-bit weights, for processors whose 8-bit sums
-    saturate. Then layers keep float inputs one after the other (their weights stay int8, so the file stays small),
-    those first whose rounding does most harm.
+    First all layers. If that is not enough, layers keep float inputs one after the other (their weights stay int8, so
+    the file stays small), those first whose rounding does most harm on the mean; the smallest cosine alone is too
+    noisy to order them by. Each step is tried with either kind of range.
 
     Args:
         model: With float32 weights.
         layers: Candidates.
         values: What their inputs and results were seen to be.
         judge: Compares a quantised model with the original.
-        aim: Smallest cosine to reach; the best scheme is returned even if it does not.
+        gate: Smallest cosine allowed; the best scheme is returned even if none reaches it.
     """
-    search = _Search(model, judge)
-    tried = [search.attempt(Scheme(layers, ranges_of(values, method)), method, "all") for method in METHODS]
-    best = max(tried, key=_worth)
-    if best.min_cosine < aim:
-        tried = [search.attempt(replace(each.scheme, weight_bits=7), each.method, "all, 7 bits") for each in tried]
-        best = max([best, *tried], key=_worth)
-    for layer in search.most_harmful_first(best.scheme) if best.min_cosine < aim else []:
-        scheme = replace(best.scheme, weight_only=best.scheme.weight_only | {layer.name})
-        better = search.attempt(scheme, best.method, f"float input: {layer.name}")
+    search = _Search(model, judge, gate)
+    # other observations may come out worse, so a part of the allowed error is left for them
+    aim = 1 - MARGIN * (1 - gate)
+    starts = {method: Scheme(layers, ranges_of(values, method)) for method in METHODS}
+    best = search.better_of(starts, "all layers")
+    float_inputs: set[str] = set()
+    for layer in search.most_harmful_first(starts[best.method]) if best.score < aim else []:
+        float_inputs.add(layer.name)
+        schemes = {name: replace(start, weight_only=frozenset(float_inputs)) for name, start in starts.items()}
         # a harmless layer may make the worst observation a little worse by chance; the next one may still help
-        best = max(best, better, key=_worth)
-        if best.min_cosine >= aim:
+        best = max(best, search.better_of(schemes, f"float input also: {layer.name}"), key=_worth)
+        if best.score >= aim:
             break
     return replace(best, log=tuple(search.log))
 
 
 class _Search:
-    def __init__(self, model: "ModelProto", judge: Judge) -> None:
-        self._model, self._judge = model, judge
+    def __init__(self, model: "ModelProto", judge: Judge, gate: float) -> None:
+        self._model, self._judge, self._gate = model, judge, gate
         self.log: list[Mapping[str, JSON]] = []
 
-    def attempt(self, scheme: Scheme, method: RangeMethod, what: str) -> Selection:
-        selection = Selection(scheme, method, self._judge(quantise(self._model, scheme), False))
-        self.log.append({"what": what, "ranges": method, "min_cosine": round(_worth(selection), 8)})
-        return selection
+    def better_of(self, schemes: Mapping[RangeMethod, Scheme], what: str) -> Selection:
+        tried = [self._attempt(scheme, method, what) for method, scheme in schemes.items()]
+        return max(tried, key=_worth)
 
     def most_harmful_first(self, scheme: Scheme) -> list[Layer]:
-        """Layers in the order of what each one's float input gains, on a few observations."""
-        gains = {layer.name: self._without(scheme, layer) for layer in scheme.layers}
-        self.log.append({"what": "each layer's float input alone", **{name: round(x, 8) for name, x in gains.items()}})
-        return sorted(scheme.layers, key=lambda layer: -gains[layer.name])
+        """Layers in the order of the mean error that is left when one keeps its float input, on a few observations.
 
-    def _without(self, scheme: Scheme, layer: Layer) -> float:
+        Convolutions on raw sensor planes come before all others: colours and metres share their one range.
+        """
+        computed = {layer.result for layer in scheme.layers}
+        raw = {each.name for each in scheme.layers if each.operator == "Conv" and each.source not in computed}
+        left = {layer.name: self._error_without(scheme, layer) for layer in scheme.layers}
+        errors = {name: round(error, 8) for name, error in left.items()}
+        self.log.append({"what": "mean error with one float input", **errors})
+        return sorted(scheme.layers, key=lambda layer: (layer.name not in raw, left[layer.name]))
+
+    def _attempt(self, scheme: Scheme, method: RangeMethod, what: str) -> Selection:
+        selection = Selection(scheme, method, self._judge(quantise(self._model, scheme), False).score(self._gate))
+        self.log.append({"what": what, "ranges": method, "score": round(_worth(selection), 8)})
+        return selection
+
+    def _error_without(self, scheme: Scheme, layer: Layer) -> float:
         alone = replace(scheme, weight_only=scheme.weight_only | {layer.name})
-        return float(np.nan_to_num(self._judge(quantise(self._model, alone), True), nan=-2.0))
+        return float(np.nan_to_num(self._judge(quantise(self._model, alone), True).max_abs.mean(), nan=np.inf))
 
 
 def _worth(selection: Selection) -> float:
     # a model that gives NaN is worth less than any other
-    return float(np.nan_to_num(selection.min_cosine, nan=-2.0))
+    return float(np.nan_to_num(selection.score, nan=-2.0))

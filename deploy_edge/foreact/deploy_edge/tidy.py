@@ -18,7 +18,7 @@ UNFOLDED = "packed."  # prefix of the names of tensors that the engine expands w
 
 
 def strip(model: "ModelProto") -> None:
-    """Drop what only the exporter needs: paths and source lines of this machine, intermediate shapes, unused constants."""
+    """Drop what only the exporter needs: source lines, intermediate shapes, unused constants."""
     for node in model.graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")

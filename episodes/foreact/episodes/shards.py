@@ -47,7 +47,7 @@ def read_sharded(folder: Path) -> np.ndarray:
     """
     layout = _parse(folder / METADATA)
     path = folder / ".".join(["c", *("0" for _ in layout.shape)])
-    shard = memoryview(path.read_bytes())
+    shard = path.read_bytes()
     out = np.empty(layout.shape, layout.dtype)
     for number, (start, size) in enumerate(_index(shard, -(-layout.shape[0] // layout.rows))):
         first = number * layout.rows
@@ -79,14 +79,14 @@ def _parse(path: Path) -> _Layout:
     return _Layout(shape, dtype, chunk[0])
 
 
-def _index(shard: memoryview, chunks: int) -> list[tuple[int, int]]:
+def _index(shard: bytes, chunks: int) -> list[tuple[int, int]]:
     """(offset, size) of each inner chunk."""
     length = 16 * chunks
     entries = struct.unpack(f"<{2 * chunks}Q", _checked(shard, len(shard) - length - _CHECKSUM, length + _CHECKSUM))
     return list(zip(entries[::2], entries[1::2], strict=True))
 
 
-def _checked(shard: memoryview, start: int, size: int) -> memoryview:
+def _checked(shard: bytes, start: int, size: int) -> bytes:
     """Bytes [start, start + size) without the crc32c at their end, which must match."""
     import google_crc32c
 
@@ -99,7 +99,7 @@ def _checked(shard: memoryview, start: int, size: int) -> memoryview:
     return content
 
 
-def _decode(content: memoryview, out: np.ndarray, layout: _Layout) -> None:
+def _decode(content: bytes, out: np.ndarray, layout: _Layout) -> None:
     from numcodecs.zstd import decompress
 
     if len(out) == layout.rows:

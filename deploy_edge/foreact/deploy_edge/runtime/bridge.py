@@ -5,8 +5,8 @@
     frame    robot -> control, at the cameras' rate: images and the state at the same instant
     command  control -> robot: one action, numbered by its control step
 
-A block's writer makes its counter odd, writes, and makes it even; a reader takes a copy and keeps it only if the counter
-was even and did not move. A crc32 of the block catches what a machine that reorders writes could still tear.
+A block's writer makes its counter odd, writes, and makes it even; a reader takes a copy and keeps it only if the
+counter was even and did not move. A crc32 of the block catches what a machine that reorders writes could still tear.
 Shape letters: S state elements, A action elements, H and W image height and width.
 """
 
@@ -27,7 +27,6 @@ MAGIC = b"foreact1"
 HEADER = 64 * 1024
 RESET = -1  # step of a command that asks for a new episode
 SHUTDOWN = -2
-_TRIES = 1000
 
 type Fields = dict[str, tuple[str, tuple[int, ...]]]
 
@@ -69,22 +68,32 @@ class Block:
         self._lock[1] = zlib.crc32(self._payload)
         self._lock[0] += np.uint64(1)
 
-    def read(self) -> dict[str, np.ndarray] | None:
+    def read(self, patience_s: float = 2.0) -> dict[str, np.ndarray] | None:
         """A copy of the last whole record; None before the first.
+
+        Args:
+            patience_s: How long to wait for a writer that is in the middle of a record [s].
 
         Raises:
             BridgeError: The record stays half written: its writer has died.
         """
-        for _ in range(_TRIES):
-            before = self.version
-            if before == 0:
-                return None
-            if before % 2 == 0:
-                copy = {name: array.copy() for name, array in self._arrays.items()}
-                if self._lock[1] == zlib.crc32(self._payload) and self.version == before:
-                    return copy
+        deadline = time.monotonic() + patience_s
+        while self.version:
+            copy = self.peek()
+            if copy is not None:
+                return copy
+            if time.monotonic() > deadline:
+                raise BridgeError("a record in shared memory stays half written: the process that writes it has died")
             time.sleep(0.00005)
-        raise BridgeError("a record in shared memory stays half written: the process that writes it has died")
+        return None
+
+    def peek(self) -> dict[str, np.ndarray] | None:
+        """A copy of the last record without waiting; None if there is none or it is being written just now."""
+        before = self.version
+        if before == 0 or before % 2:
+            return None
+        copy = {name: array.copy() for name, array in self._arrays.items()}
+        return copy if self._lock[1] == zlib.crc32(self._payload) and self.version == before else None
 
 
 class Bridge:

@@ -73,7 +73,7 @@ class ChunkBuffer:
     def action(self, step: int) -> np.ndarray | None:
         """The action of a control step, (A,); None before the first chunk.
 
-        Past the end of the plan the last action is held and counted in `starved`: zeros would be a command of their own.
+        Past the end of the plan the last action is held and counted in `starved`: zeros would be another command.
         """
         if self._plan is None:
             return None

@@ -58,16 +58,17 @@ class ControlLoop:
     Args:
         bridge: To the robot.
         planner: Where chunks come from; already started.
-        rate_hz: Control rate [Hz].
+        ticker: Gives the deadlines.
         fade: Steps over which a plan fades into the next.
         stopping: Asked every step; True ends the episode.
     """
 
     def __init__(
-        self, bridge: Bridge, planner: Planner, rate_hz: float, fade: int, stopping: Callable[[], bool]
+        self, bridge: Bridge, planner: Planner, ticker: Ticker, fade: int, stopping: Callable[[], bool]
     ) -> None:
         self._bridge, self._planner = bridge, planner
-        self._rate_hz, self._fade, self._stopping = rate_hz, fade, stopping
+        self._ticker, self._fade, self._stopping = ticker, fade, stopping
+        self._status: dict[str, np.ndarray] | None = None
 
     def run_episode(self, episode: int, max_steps: int) -> EpisodeLog:
         """Run one episode until the robot says it is over, or for `max_steps`.
@@ -82,21 +83,19 @@ class ControlLoop:
         first = self._first_plan(episode)
         if first is None:
             return log
-        buffer, gate, ticker = ChunkBuffer(self._fade), ActionGate(action), Ticker(self._rate_hz)
+        buffer, gate = ChunkBuffer(self._fade), ActionGate(action)
         _install(buffer, first, 0, log)
-        ticker.start()
+        self._ticker.start()
         for step in range(max_steps):
-            self._step(episode, step, buffer, gate, ticker, log)
+            self._step(episode, step, buffer, gate, log)
             if self._is_over(episode, log) or self._stopping():
                 break
-        log.seconds = ticker.elapsed_s()
+        log.seconds = self._ticker.elapsed_s()
         log.starved, log.refused, log.refusal = buffer.starved, gate.refused, gate.reason
         return log
 
-    def _step(
-        self, episode: int, step: int, buffer: ChunkBuffer, gate: ActionGate, ticker: Ticker, log: EpisodeLog
-    ) -> None:
-        late_ns = ticker.wait(step)
+    def _step(self, episode: int, step: int, buffer: ChunkBuffer, gate: ActionGate, log: EpisodeLog) -> None:
+        late_ns = self._ticker.wait(step)
         log.lateness_us.add(late_ns // 1000)
         plan = self._planner.take()
         if plan is not None and plan.episode == episode:
@@ -106,7 +105,7 @@ class ControlLoop:
         if command is not None:
             self._send(episode, step, command)
             log.actions[step] = command
-        log.misses += ticker.is_past(step + 1)
+        log.misses += self._ticker.is_past(step + 1)
         log.steps = step + 1
 
     def _first_plan(self, episode: int) -> Plan | None:
@@ -125,12 +124,16 @@ class ControlLoop:
         self._bridge.command.write({"episode": episode, "step": step, "time_ns": time.monotonic_ns(), "action": action})
 
     def _is_over(self, episode: int, log: EpisodeLog) -> bool:
-        status = self._bridge.status.read()
-        if status is None or int(status["episode"][0]) != episode:
+        # a status that is being written just now is read one period later: the loop never waits for the robot
+        status = self._bridge.status.peek() or self._status
+        if status is None:
             return False
+        self._status = status
         silent_s = (time.monotonic_ns() - int(status["time_ns"][0])) / 1e9
         if silent_s > SILENT_S:
             raise BridgeError(f"the robot has been silent for {silent_s:.1f} s; the control loop has stopped")
+        if int(status["episode"][0]) != episode:
+            return False
         log.success = bool(status["success"][0])
         return bool(status["done"][0])
 

@@ -20,6 +20,7 @@ from foreact.deploy_edge.runtime.engine import OnnxEngine
 from foreact.deploy_edge.runtime.loop import ControlLoop, EpisodeLog
 from foreact.deploy_edge.runtime.planner import Engine, Planner
 from foreact.deploy_edge.runtime.report import episode_report, loaded_heavy_modules
+from foreact.deploy_edge.runtime.ticker import Ticker
 from foreact.episodes import strictjson
 from foreact.episodes.contract import PolicyContract
 from foreact.episodes.language import tokenize
@@ -73,13 +74,16 @@ class StopFlag:
             signal.signal(number, self._on_signal)
 
     def __call__(self) -> bool:
+        """Whether to stop now."""
         return bool(self.signal) or os.getppid() != self._parent
 
     def _on_signal(self, number: int, _frame: object) -> None:
         self.signal = signal.Signals(number).name
 
 
-def control(settings: ControlSettings, engine: Engine, bridge: Bridge, stop: StopFlag) -> dict[str, JSON]:
+def control(
+    settings: ControlSettings, engine: Engine, bridge: Bridge, stop: StopFlag, ticker: Ticker | None = None
+) -> dict[str, JSON]:
     """Run the episodes.
 
     Args:
@@ -87,6 +91,7 @@ def control(settings: ControlSettings, engine: Engine, bridge: Bridge, stop: Sto
         engine: The policy.
         bridge: The robot.
         stop: Asked every step.
+        ticker: Gives the deadlines; None for those of the contract's rate.
 
     Returns:
         The report.
@@ -102,7 +107,7 @@ def control(settings: ControlSettings, engine: Engine, bridge: Bridge, stop: Sto
     if settings.fifo:
         _ask_for_fifo()
     planner = Planner(engine, bridge.frame, tokens, settings.execute, settings.seed)
-    loop = ControlLoop(bridge, planner, contract.control_rate_hz, settings.fade, stop)
+    loop = ControlLoop(bridge, planner, ticker or Ticker(contract.control_rate_hz), settings.fade, stop)
     max_steps = max(1, round(settings.seconds * contract.control_rate_hz))
     planner.start()
     logs: list[EpisodeLog] = []
@@ -119,7 +124,7 @@ def control(settings: ControlSettings, engine: Engine, bridge: Bridge, stop: Sto
 
 
 def main(arguments: list[str]) -> int:
-    """Run with the settings file named on the command line; the exit code is 0 if a report without error was written."""
+    """Run with the settings file named on the command line; exit code 0 means a report without error."""
     if len(arguments) != 1:
         print("usage: python -m foreact.deploy_edge.runtime.process SETTINGS.json", file=sys.stderr)
         return 2
