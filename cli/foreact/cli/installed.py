@@ -27,6 +27,8 @@ BROUGHT_BY = {
     "warp": "mujoco-warp",
     "omegaconf": "hydra-core",
     "yaml": "hydra-core",
+    "numcodecs": "zarr",
+    "google_crc32c": "zarr",
     "pyarrow": "lerobot",
     "datasets": "lerobot",
     "pandas": "lerobot",

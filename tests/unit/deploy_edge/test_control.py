@@ -54,7 +54,7 @@ class FakeRobot(threading.Thread):
 
 
 class LockStep(Ticker):
-    """Deadlines that wait for the robot's answer to the command before, so that no test depends on the machine's pace."""
+    """Deadlines that wait for the answer to the command before: no test depends on the pace of the machine."""
 
     def __init__(self, robot: FakeRobot) -> None:
         super().__init__(50.0)

@@ -53,7 +53,7 @@ def test_other_layouts_are_refused(tmp_path: Path) -> None:
     "change",
     [
         lambda m: m["codecs"][0]["configuration"].update(index_location="start"),
-        lambda m: m["codecs"][0]["configuration"].update(chunk_shape=[4, 1]),
+        lambda m: m["codecs"][0]["configuration"].update(chunk_shape=[8, 1]),
         lambda m: m["chunk_grid"]["configuration"].update(chunk_shape=[4, 2]),
         lambda m: m["chunk_key_encoding"]["configuration"].update(separator="/"),
         lambda m: m.update(data_type="string"),

@@ -11,7 +11,6 @@ HEAVY = (
     "torch torchvision mujoco mujoco_warp warp metaworld gymnasium lerobot onnx onnxruntime onnxscript rerun av "
     "matplotlib open3d hydra omegaconf zarr pyarrow PIL pandas scipy transformers datasets tensorboard jinja2"
 ).split()
-ABOUT_TORCH = ("kernels", "perception", "vla")
 SECONDS = 0.3
 
 
@@ -34,12 +33,6 @@ def test_importing_any_package_loads_nothing_heavy(sources: list[Any]) -> None:
 @pytest.mark.parametrize("room", ["episodes", "sim", "deploy_edge", "cli"])
 def test_importing_any_module_of_the_room_loads_nothing_heavy(room: str, sources: list[Any]) -> None:
     assert heavy_after([source.module for source in sources if source.room == room]) == []
-
-
-def test_rooms_about_torch_load_torch_alone(sources: list[Any]) -> None:
-    before = set(heavy_after(["torch"]))
-    modules = [source.module for source in sources if source.room in ABOUT_TORCH and "triton" not in source.module]
-    assert set(heavy_after(modules)) <= before
 
 
 def test_the_episodes_package_imports_fast() -> None:
