@@ -68,7 +68,7 @@ def select_scheme(
     starts = {method: Scheme(layers, ranges_of(values, method)) for method in METHODS}
     best = search.better_of(starts, "all layers")
     float_inputs: set[str] = set()
-    for layer in search.most_harmful_first(starts[best.method]) if best.score < aim else []:
+    for layer in search.most_harmful_first(starts[best.method]) if _worth(best) < aim else []:
         float_inputs.add(layer.name)
         schemes = {name: replace(start, weight_only=frozenset(float_inputs)) for name, start in starts.items()}
         # a harmless layer may make the worst observation a little worse by chance; the next one may still help

@@ -79,6 +79,10 @@ def lerobot_features(store: EpisodeStore, layout: TableLayout, video: bool) -> d
         stream = layout.streams[name]
         names = elements.get(name) or tuple(map(str, range(int(np.prod(stream.shape, dtype=np.int64)))))
         features[f"steps.{name}"] = _vector(stream.dtype, [f"{item}.{step}" for step in range(k) for item in names])
+    for name in layout.frame_streams:
+        stream = layout.streams[name]
+        items = [str(item) for item in range(int(np.prod(stream.shape, dtype=np.int64)))]
+        features[f"frames.{name}"] = _vector(stream.dtype, items)
     for name in layout.image_streams:
         stream = layout.streams[name]
         features[str(stream.image)] = _image_feature(name, stream, video)

@@ -73,7 +73,12 @@ class OwnDataset:
         about, layout = self.sidecar.episodes[episode.index], self.sidecar.layout
         table = self.reader.table(episode)
         columns = {
-            name: self.reader.column(table, name) for name in [TIME, *map("steps.{}".format, layout.step_streams)]
+            name: self.reader.column(table, name)
+            for name in [
+                TIME,
+                *map("steps.{}".format, layout.step_streams),
+                *map("frames.{}".format, layout.frame_streams),
+            ]
         }
         for name in layout.image_streams:
             column = str(layout.streams[name].image)

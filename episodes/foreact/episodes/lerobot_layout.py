@@ -7,6 +7,7 @@ frame. With k control steps per frame, row i holds
     observation.images.CAMERA            rgb; CAMERA_depth and CAMERA_segmentation beside it
     steps.STREAM                         the k values at steps i k ... i k + k - 1, flattened: nothing is lost
     steps.time_ns                        the control clock of these steps
+    frames.STREAM                        the value of another stream that ticks with the cameras, flattened
 
 The last row repeats the final step; `meta/foreact.json` knows the true lengths.
 Shape letters: T control steps, N rows (camera frames), k control steps per row.
@@ -46,7 +47,15 @@ class TableLayout:
     @property
     def step_streams(self) -> list[str]:
         """Streams on the control clock, sorted."""
-        return sorted(name for name, stream in self.streams.items() if stream.image is None)
+        return sorted(name for name, s in self.streams.items() if s.image is None and not self._on_frames(s))
+
+    @property
+    def frame_streams(self) -> list[str]:
+        """Streams on the camera clock that are not pictures, sorted."""
+        return sorted(name for name, s in self.streams.items() if s.image is None and self._on_frames(s))
+
+    def _on_frames(self, stream: StreamColumn) -> bool:
+        return self.steps_per_frame > 1 and stream.rate_hz == self.fps
 
     @property
     def image_streams(self) -> list[str]:
@@ -122,6 +131,8 @@ def table_rows(layout: TableLayout, episode: Episode, key: str) -> dict[str, np.
     }
     for name in layout.step_streams:
         columns[f"steps.{name}"] = episode.streams[name].data[steps].reshape(rows, -1)
+    for name in layout.frame_streams:
+        columns[f"frames.{name}"] = episode.streams[name].data.reshape(rows, -1)
     for name in layout.image_streams:
         column = layout.streams[name].image
         assert column is not None
@@ -141,20 +152,23 @@ def episode_streams(layout: TableLayout, columns: dict[str, np.ndarray], steps: 
     frames = control[:: layout.steps_per_frame]
     streams: dict[str, Stream] = {}
     for name, about in layout.streams.items():
-        if about.image is None:
+        if about.image is not None:
+            streams[name] = Stream(columns[about.image], frames, about.unit, about.rate_hz)
+        elif name in layout.frame_streams:
+            data = columns[f"frames.{name}"].reshape(-1, *about.shape)
+            streams[name] = Stream(np.ascontiguousarray(data), frames, about.unit, about.rate_hz)
+        else:
             data = columns[f"steps.{name}"].reshape(-1, *about.shape)[:steps]
             streams[name] = Stream(np.ascontiguousarray(data), control, about.unit, about.rate_hz)
-        else:
-            streams[name] = Stream(columns[about.image], frames, about.unit, about.rate_hz)
     return streams
 
 
 def _check_clocks(layout: TableLayout, episode: Episode, control: np.ndarray, rows: int, key: str) -> None:
     frames = control[:: layout.steps_per_frame]
     for name, stream in episode.streams.items():
-        expected = control if layout.streams[name].image is None else frames
+        expected = control if name in layout.step_streams else frames
         if not np.array_equal(stream.time_ns, expected):
-            what = "control clock" if layout.streams[name].image is None else "every k-th control step"
+            what = "control clock" if name in layout.step_streams else "every k-th control step"
             raise StoreError(f"episode {key}: stream {name} does not tick with the {what} (k={layout.steps_per_frame})")
     period = 1e9 / layout.fps
     late = np.abs(frames - np.arange(rows) * period).max()

@@ -198,16 +198,26 @@ def test_a_missing_figure_is_named(rooms: Rooms, config: DemoConfig) -> None:
 
 
 def test_what_is_typed_for_each_stage(tmp_path: Path) -> None:
-    handed = {"optimisation": {"updates": 30}, "streams": ["rgb"]}
+    handed = {"optimisation": {"updates": 30, "precision": "fp32"}, "streams": ["rgb"]}
     stages = plan(DemoConfig(Path("d"), ("reach", "push"), record={"front": 64}, train=handed, eval={"horizon": 9}))
     typed = {stage.name: " ".join(stage.command_line) for stage in stages}
-    assert typed["train"] == "foreact train data=d/data/train out=d/train seed=0 optimisation.updates=30 streams=[rgb]"
+    settings = "optimisation.updates=30 optimisation.precision=fp32 streams=[rgb]"
+    assert typed["train"] == f"foreact train data=d/data/train out=d/train seed=0 {settings}"
     assert "tasks=[reach,push]" in typed["record"] and "front=64" in typed["record"]
     assert "split=calibration" in typed["calibration"] and "front=64" in typed["calibration"]
     assert "data=d/data/calibration" in typed["export"] and "data=d/data/calibration" in typed["compress"]
     assert "horizon=9" in typed["eval"] and "videos" not in typed["eval"]
     assert "policy=d/compress/policy.int8.onnx" in typed["eval int8"] and "videos=0" in typed["eval int8"]
     assert "task=reach" in typed["run"] and "front=64" in typed["run"]
+
+
+@pytest.mark.parametrize(("flags", "expected"), [(["avx2", "avx512_bf16"], "bf16"), (["avx2"], "fp32")])
+def test_training_uses_bf16_where_the_processor_has_it(
+    flags: list[str], expected: str, config: DemoConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foreact.cli.doctor.cpu_flags", lambda: flags)
+    train = next(stage for stage in plan(config) if stage.name == "train")
+    assert f"optimisation.precision={expected}" in train.overrides
 
 
 @pytest.mark.parametrize(("changes", "words"), [({"tasks": ()}, "tasks="), ({"demos": 0}, "demos=0")])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from foreact.cli import demo_plots
+from foreact.cli.commands import Report
 from foreact.cli.demo_pictures import Strip, data_uri, depth_picture, poster
 from foreact.cli.demo_report import Clip, Material, lateness_bins, render
 from foreact.episodes.outcome import Outcome
@@ -52,7 +53,7 @@ def evaluation(rates: tuple[float, float]) -> Outcome:
 
 def material() -> Material:
     plain = Outcome(Path("x"), {}, ("figure", "value"), (("layers <int8>", "12"),))
-    tables = {name: plain for name in ("record", "train", "export", "compress", "run")}
+    tables: dict[str, Report] = {name: plain for name in ("record", "train", "export", "compress", "run")}
     strips = [Strip(task, "camera.front.rgb", PIXEL, 80, 10, f"{task}, front") for task in TASKS]
     clips = [
         Clip("reach-v3", 0, True, "reach the <goal> & stop", 1.25, data_uri(b"film", "video/mp4"), PIXEL),
@@ -128,8 +129,8 @@ def test_the_page_can_be_read_aloud_and_on_a_phone(text: str) -> None:
 
 def test_a_page_without_films_or_ticks_says_so() -> None:
     bare = Material(material().tables, {}, ([], []), [], [])
-    figures = summary() | {"git": None}
-    figures["lateness"] = figures["lateness"] | {"buckets_us": []}
+    figures = summary()
+    figures["git"], figures["lateness"]["buckets_us"] = None, []
     words = Page(render(bare, figures)).text
     assert "No episode was filmed." in words and "not a checkout" in words
 

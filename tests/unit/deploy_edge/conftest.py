@@ -1,4 +1,6 @@
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -28,3 +30,13 @@ def contract() -> PolicyContract:
 @pytest.fixture
 def bridge_path(tmp_path: Path) -> Path:
     return tmp_path / "robot.bridge"
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    """The module `tiny_model` beside this file: importlib import mode gives test folders no package."""
+    spec = importlib.util.spec_from_file_location("deploy_edge_tiny_model", Path(__file__).with_name("tiny_model.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

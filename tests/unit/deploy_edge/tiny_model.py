@@ -48,7 +48,10 @@ def policy_model(contract: PolicyContract, *, noise: bool = False, rename: str =
     assert contract.language is not None
     inputs["tokens"] = ("int64", (1, contract.language.length))
     shape = (1, contract.chunk_length, *contract.action.shape)
-    nodes = [helper.make_node("Mul", [rename, "half"], ["halved"]), helper.make_node("Unsqueeze", ["halved", "one"], ["row"])]
+    nodes = [
+        helper.make_node("Mul", [rename, "half"], ["halved"]),
+        helper.make_node("Unsqueeze", ["halved", "one"], ["row"]),
+    ]
     if noise:
         inputs[NOISE] = ("float32", shape)
         nodes.append(helper.make_node("Add", ["row", NOISE], ["action"]))

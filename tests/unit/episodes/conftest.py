@@ -65,6 +65,7 @@ def build_episode(steps: int = 7, seed: int = 0, **labels: object) -> Episode:
             "action.executed": vector(),
             "reward": Stream(rng.uniform(0, 1, steps).astype(np.float32), control, "1", 80.0),
             "success": Stream(np.arange(steps) == steps - 1, control, "1", 80.0),
+            "landmarks.front": Stream(rng.uniform(-1, 1, (n, 3, 4)).astype(np.float32), frames, "m", 40.0),
             "camera.front.rgb": images((4, 6, 3), "uint8", 256),
             "camera.front.depth": images((4, 6), "uint16", 65536),
             "camera.front.segmentation": images((4, 6), "uint8", 256),

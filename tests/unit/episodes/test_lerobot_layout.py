@@ -48,6 +48,8 @@ def test_rows_by_hand(contract: PolicyContract, make_episode: Callable[..., Epis
     assert rows[TIME].tolist() == [[0, 12_500_000], [25_000_000, 37_500_000], [50_000_000, 50_000_000]]
     assert rows["steps.action"].shape == (3, 8)
     assert rows["observation.images.front_depth"].shape == (3, 4, 6)
+    landmarks = episode.streams["landmarks.front"].data
+    np.testing.assert_array_equal(rows["frames.landmarks.front"], landmarks.reshape(3, 12))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 31])
@@ -114,7 +116,7 @@ def test_episodes_that_differ(contract: PolicyContract, make_episode: Callable[.
 def test_without_cameras_a_row_is_a_step(contract: PolicyContract, make_episode: Callable[..., Episode]) -> None:
     blind = dataclasses.replace(contract, cameras=())
     episode = make_episode(3)
-    streams = {name: s for name, s in episode.streams.items() if not name.startswith("camera.")}
+    streams = {name: s for name, s in episode.streams.items() if not name.startswith(("camera.", "landmarks."))}
     layout = layout_of(Episode(streams, "t", "i", 0, True), blind)
     assert (layout.fps, layout.steps_per_frame) == (80, 1)
     rows = table_rows(layout, Episode(streams, "t", "i", 0, True), "a-0")
