@@ -4,6 +4,8 @@
 
 export PYTHONSAFEPATH := 1
 export UV_PYTHON_DOWNLOADS := never
+# Where this is set, every process compiles torch anew: two CPU-seconds for each import of it.
+unexport PYTHONDONTWRITEBYTECODE
 
 STAMP := .venv/foreact.stamp
 PY := .venv/bin/python -P

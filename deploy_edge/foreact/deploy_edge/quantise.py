@@ -91,6 +91,7 @@ class _Quantiser:
         # engines fuse a convolution with the rounding after it, so nobody may read its unrounded result
         self._rounded = scheme.everywhere | {layer.result for layer in full if layer.operator == "Conv"}
         self._sources = {layer.source for layer in full}
+        self._ranges = _shared_ranges(scheme)
         self._made: set[str] = set()
         self._nodes: list[NodeProto] = []
 
@@ -131,7 +132,7 @@ class _Quantiser:
 
         if name not in self._sources and name not in self._rounded:
             return
-        scale, zero = activation_scale(self._scheme.ranges[name])
+        scale, zero = activation_scale(self._ranges[name])
         parameters = [
             self._constant(f"{name}.scale", np.float32(scale)),
             self._constant(f"{name}.zero", np.uint8(zero)),
@@ -175,10 +176,11 @@ class _Quantiser:
     def _bias(self, layer: Layer, scales: np.ndarray) -> str:
         """Int32 bias in units of input scale times weight scale, so that it adds to the integer sums."""
         assert layer.bias is not None
-        unit = np.float32(activation_scale(self._scheme.ranges[layer.source])[0]) * scales
-        # layers that share a bias have inputs of different scales
-        name = f"{layer.name}.bias"
-        self._dequantised(name, _rounded(self._values[layer.bias] / unit, INT32, np.int32), unit, 0)
+        step = np.float32(activation_scale(self._ranges[layer.source])[0])
+        name = f"{layer.bias}.{layer.weight}.{step}"
+        if f"{name}.dq" not in self._made:
+            unit = step * scales
+            self._dequantised(name, _rounded(self._values[layer.bias] / unit, INT32, np.int32), unit, 0)
         return f"{name}.dq"
 
     def _dequantised(self, name: str, integers: np.ndarray, scales: np.ndarray, axis: int) -> None:
@@ -220,3 +222,16 @@ class _Quantiser:
 
 def _rounded(values: np.ndarray, limit: int, dtype: type[np.integer]) -> np.ndarray:
     return np.clip(np.rint(values.astype(np.float64)), -limit, limit).astype(dtype)
+
+
+def _shared_ranges(scheme: Scheme) -> dict[str, Range]:
+    """Ranges, the same for all inputs of one weight tensor: a flow reads its layers in every step, with one bias each."""
+    ranges = dict(scheme.ranges)
+    sources: dict[str, list[str]] = {}
+    for layer in scheme.layers:
+        if layer.name not in scheme.weight_only:
+            sources.setdefault(layer.weight, []).append(layer.source)
+    for names in sources.values():
+        union = (min(ranges[name][0] for name in names), max(ranges[name][1] for name in names))
+        ranges.update(dict.fromkeys(names, union))
+    return ranges

@@ -190,7 +190,7 @@ def _figures(
         "success": [episode["success"] for episode in episodes],
         "success_mean": sum(episode["success"] for episode in episodes) / max(1, len(episodes)),
         "rate_wanted_hz": contract.control_rate_hz,
-        "rate_hz": round(steps / seconds, 3) if seconds else 0.0,
+        "rate_hz": round((steps - len(episodes)) / seconds, 3) if seconds else 0.0,
         "steps": steps,
         "misses": sum(episode["misses"] for episode in episodes),
         "lateness_us": lateness_figures(lateness),

@@ -15,9 +15,9 @@ from foreact.episodes.outcome import JSON
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Judge", "Selection", "ranges_of", "select_scheme"]
+__all__ = ["Judge", "Selection", "inner_convolutions", "ranges_of", "select_scheme"]
 
-MARGIN = 0.85  # part of the allowed error that the calibration observations may use
+MARGIN = 0.6  # part of the allowed error that the calibration observations may use
 METHODS: tuple[RangeMethod, ...] = ("minmax", "mse")
 
 Judge = Callable[["ModelProto", bool], Parity]
@@ -51,9 +51,11 @@ def select_scheme(
 ) -> Selection:
     """Search for a scheme that passes the gate with as many 8-bit inputs as possible.
 
-    First all layers. If that is not enough, layers keep float inputs one after the other (their weights stay int8, so
-    the file stays small), those first whose rounding does most harm on the mean; the smallest cosine alone is too
-    noisy to order them by. Each step is tried with either kind of range.
+    Inner convolutions do most of the work and are rounded on both sides. Everything else keeps a float input from the
+    start (its weights are int8, so the file stays small): linear layers, convolutions on raw sensor planes, where
+    colours and metres would share one range, and convolutions whose results are the logits of a softmax.
+    If that is not enough, inner convolutions follow one after the other, those first whose rounding does most harm on
+    the mean; the smallest cosine alone is too noisy to order them by. Each step is tried with either kind of range.
 
     Args:
         model: With float32 weights.
@@ -65,10 +67,10 @@ def select_scheme(
     search = _Search(model, judge, gate)
     # other observations may come out worse, so a part of the allowed error is left for them
     aim = 1 - MARGIN * (1 - gate)
-    starts = {method: Scheme(layers, ranges_of(values, method)) for method in METHODS}
-    best = search.better_of(starts, "all layers")
-    float_inputs: set[str] = set()
-    for layer in search.most_harmful_first(starts[best.method]) if _worth(best) < aim else []:
+    float_inputs = {layer.name for layer in layers} - inner_convolutions(model, layers)
+    starts = {method: Scheme(layers, ranges_of(values, method), frozenset(float_inputs)) for method in METHODS}
+    best = search.better_of(starts, "inner convolutions")
+    for layer in search.most_harmful_first(best.scheme) if best.score < aim else []:
         float_inputs.add(layer.name)
         schemes = {name: replace(start, weight_only=frozenset(float_inputs)) for name, start in starts.items()}
         # a harmless layer may make the worst observation a little worse by chance; the next one may still help
@@ -76,6 +78,28 @@ def select_scheme(
         if best.score >= aim:
             break
     return replace(best, log=tuple(search.log))
+
+
+def inner_convolutions(model: "ModelProto", layers: Sequence[Layer]) -> set[str]:
+    """Names of convolutions that read another layer's result and are not the logits of a softmax."""
+    computed = {layer.result for layer in layers}
+    convolutions = [layer for layer in layers if layer.operator == "Conv" and layer.source in computed]
+    return {layer.name for layer in convolutions if not _becomes_logits(model, layers, layer.result)}
+
+
+def _becomes_logits(model: "ModelProto", layers: Sequence[Layer], tensor: str) -> bool:
+    """Whether a softmax follows before the next layer."""
+    stops, waiting, seen = {layer.node for layer in layers}, [tensor], {tensor}
+    while waiting:
+        current = waiting.pop()
+        for node in model.graph.node:
+            if current not in node.input or node.name in stops:
+                continue
+            if node.op_type == "Softmax":
+                return True
+            waiting += [name for name in node.output if name not in seen]
+            seen.update(node.output)
+    return False
 
 
 class _Search:
@@ -88,16 +112,12 @@ class _Search:
         return max(tried, key=_worth)
 
     def most_harmful_first(self, scheme: Scheme) -> list[Layer]:
-        """Layers in the order of the mean error that is left when one keeps its float input, on a few observations.
-
-        Convolutions on raw sensor planes come before all others: colours and metres share their one range.
-        """
-        computed = {layer.result for layer in scheme.layers}
-        raw = {each.name for each in scheme.layers if each.operator == "Conv" and each.source not in computed}
-        left = {layer.name: self._error_without(scheme, layer) for layer in scheme.layers}
+        """Rounded layers in the order of the mean error left when one keeps its float input, on a few observations."""
+        rounded = [layer for layer in scheme.layers if layer.name not in scheme.weight_only]
+        left = {layer.name: self._error_without(scheme, layer) for layer in rounded}
         errors = {name: round(error, 8) for name, error in left.items()}
-        self.log.append({"what": "mean error with one float input", **errors})
-        return sorted(scheme.layers, key=lambda layer: (layer.name not in raw, left[layer.name]))
+        self.log.append({"what": "mean error with one more float input", **errors})
+        return sorted(rounded, key=lambda layer: left[layer.name])
 
     def _attempt(self, scheme: Scheme, method: RangeMethod, what: str) -> Selection:
         selection = Selection(scheme, method, self._judge(quantise(self._model, scheme), False).score(self._gate))

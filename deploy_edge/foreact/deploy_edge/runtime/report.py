@@ -33,16 +33,17 @@ def episode_report(log: EpisodeLog, rate_hz: float) -> dict[str, JSON]:
         "success": log.success,
         "steps": log.steps,
         "seconds": round(log.seconds, 4),
-        "rate_hz": round(log.steps / log.seconds, 3) if log.seconds else 0.0,
+        # n commands span n - 1 periods
+        "rate_hz": round((log.steps - 1) / log.seconds, 3) if log.seconds else 0.0,
         "rate_wanted_hz": rate_hz,
         "misses": log.misses,
         "lateness_us": lateness_figures(log.lateness_us),
         "lateness_buckets_us": [list(bucket) for bucket in log.lateness_us.buckets()],
         "inferences": len(log.inference_s),
         "inference_ms": {
-            "p50": _number(np.percentile(inference_ms, 50)),
-            "p99": _number(np.percentile(inference_ms, 99)),
-            "max": _number(inference_ms.max()),
+            "p50": _number(np.percentile(inference_ms, 50), 3),
+            "p99": _number(np.percentile(inference_ms, 99), 3),
+            "max": _number(inference_ms.max(), 3),
         },
         "delay_steps_max": max(log.delay_steps, default=0),
         "starved_steps": log.starved,
@@ -81,5 +82,5 @@ def _largest(values: np.ndarray) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-def _number(value: float) -> float | None:
-    return round(float(value), 5) if np.isfinite(value) else None
+def _number(value: float, digits: int = 5) -> float | None:
+    return round(float(value), digits) if np.isfinite(value) else None
