@@ -225,7 +225,7 @@ def _rounded(values: np.ndarray, limit: int, dtype: type[np.integer]) -> np.ndar
 
 
 def _shared_ranges(scheme: Scheme) -> dict[str, Range]:
-    """Ranges, the same for all inputs of one weight tensor: a flow reads its layers in every step, with one bias each."""
+    """Ranges, one for all inputs of a weight tensor: a flow runs its layers at every step with one bias for all."""
     ranges = dict(scheme.ranges)
     sources: dict[str, list[str]] = {}
     for layer in scheme.layers:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Judge", "Selection", "inner_convolutions", "ranges_of", "select_scheme"]
 
 MARGIN = 0.6  # part of the allowed error that the calibration observations may use
+LARGE = 30_000  # weights of a linear layer whose products take a measurable share of an inference
 METHODS: tuple[RangeMethod, ...] = ("minmax", "mse")
 
 Judge = Callable[["ModelProto", bool], Parity]
@@ -55,7 +56,8 @@ def select_scheme(
     start (its weights are int8, so the file stays small): linear layers, convolutions on raw sensor planes, where
     colours and metres would share one range, and convolutions whose results are the logits of a softmax.
     If that is not enough, inner convolutions follow one after the other, those first whose rounding does most harm on
-    the mean; the smallest cosine alone is too noisy to order them by. Each step is tried with either kind of range.
+    the mean; the smallest cosine alone is too noisy to order them by. If there is room to spare, large linear layers
+    are rounded as well, the largest first. Each step is tried with either kind of range.
 
     Args:
         model: With float32 weights.
@@ -70,13 +72,19 @@ def select_scheme(
     float_inputs = {layer.name for layer in layers} - inner_convolutions(model, layers)
     starts = {method: Scheme(layers, ranges_of(values, method), frozenset(float_inputs)) for method in METHODS}
     best = search.better_of(starts, "inner convolutions")
-    for layer in search.most_harmful_first(best.scheme) if best.score < aim else []:
+    for layer in search.most_harmful_first(best.scheme) if _worth(best) < aim else []:
         float_inputs.add(layer.name)
         schemes = {name: replace(start, weight_only=frozenset(float_inputs)) for name, start in starts.items()}
         # a harmless layer may make the worst observation a little worse by chance; the next one may still help
         best = max(best, search.better_of(schemes, f"float input also: {layer.name}"), key=_worth)
         if best.score >= aim:
             break
+    for layer in _large_linear_first(best.scheme) if best.score >= aim else []:
+        fewer = best.scheme.weight_only - {layer.name}
+        schemes = {name: replace(start, weight_only=fewer) for name, start in starts.items()}
+        faster = search.better_of(schemes, f"rounded input also: {layer.name}")
+        if faster.score >= aim:
+            best = faster
     return replace(best, log=tuple(search.log))
 
 
@@ -85,6 +93,11 @@ def inner_convolutions(model: "ModelProto", layers: Sequence[Layer]) -> set[str]
     computed = {layer.result for layer in layers}
     convolutions = [layer for layer in layers if layer.operator == "Conv" and layer.source in computed]
     return {layer.name for layer in convolutions if not _becomes_logits(model, layers, layer.result)}
+
+
+def _large_linear_first(scheme: Scheme) -> list[Layer]:
+    linear = [layer for layer in scheme.layers if layer.operator != "Conv" and layer.name in scheme.weight_only]
+    return sorted((layer for layer in linear if layer.elements >= LARGE), key=lambda layer: -layer.elements)
 
 
 def _becomes_logits(model: "ModelProto", layers: Sequence[Layer], tensor: str) -> bool:

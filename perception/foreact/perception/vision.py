@@ -124,5 +124,6 @@ class KeypointEncoder(nn.Module):
             y = torch.linspace(-1, 1, height, device=planes.device)[:, None].expand(height, width)
             x = torch.linspace(-1, 1, width, device=planes.device)[None, :].expand(height, width)
             places = torch.stack([x, y, torch.zeros_like(x)]).expand(planes.shape[0], -1, -1, -1)
-        cells = [places[:, :, top::4, left::4].flatten(2) for top in (0, 2) for left in (0, 2)]
-        return torch.cat(cells, dim=-1)
+        # channel c, then the four half-resolution cells of a patch, then patches: the order of the logits
+        cells = nn.functional.pixel_unshuffle(places[:, :, ::2, ::2], 2)
+        return cells.unflatten(1, (3, 4)).flatten(2)

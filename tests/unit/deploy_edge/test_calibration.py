@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -5,6 +6,8 @@ import pytest
 from onnx import helper
 
 from foreact.deploy_edge.calibration import BINS, TensorValues, observe_values
+
+f32 = partial(np.array, dtype=np.float32)
 
 
 def values(low: float, high: float, counts: dict[int, float]) -> TensorValues:
@@ -35,9 +38,9 @@ def test_values_are_seen_over_all_observations(tiny: Any) -> None:
         [helper.make_node("Mul", ["x", "two"], ["y"]), helper.make_node("Neg", ["y"], ["out"])],
         {"x": ("float32", (2,))},
         {"out": (2,)},
-        {"two": np.float32([2])},
+        {"two": f32([2])},
     )
-    seen = observe_values(model, ["x", "y", "out"], [{"x": np.float32([0, 1])}, {"x": np.float32([-3, 0.5])}])
+    seen = observe_values(model, ["x", "y", "out"], [{"x": f32([0, 1])}, {"x": f32([-3, 0.5])}])
     assert {name: (each.low, each.high) for name, each in seen.items()} == {"x": (-3, 1), "y": (-6, 2), "out": (-2, 6)}
     assert all(each.counts.sum() == 4 for each in seen.values())
     assert seen["y"].counts[0] == 1 and seen["y"].counts[-1] == 1

@@ -1,4 +1,5 @@
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from foreact.deploy_edge.model_file import describe, load_sealed, properties, se
 from foreact.deploy_edge.runtime.engine import EngineError, OnnxEngine
 from foreact.deploy_edge.runtime.seal import BLANK, SEAL_KEY, close_seal
 from foreact.episodes.contract import ContractError, PolicyContract
+
+f32 = partial(np.array, dtype=np.float32)
 
 
 def observation(contract: PolicyContract, **changed: np.ndarray) -> dict[str, np.ndarray]:
@@ -33,7 +36,7 @@ def test_a_sealed_policy_opens_and_decides(policy: Path, contract: PolicyContrac
     engine = OnnxEngine(policy)
     assert engine.contract == contract and engine.metadata["foreact.contract_hash"] == contract.hash
     chunk = engine.infer(observation(contract))
-    assert chunk.shape == (4, 2) and np.array_equal(chunk, np.tile(np.float32([0.25, -0.5]), (4, 1)))
+    assert chunk.shape == (4, 2) and np.array_equal(chunk, np.tile(f32([0.25, -0.5]), (4, 1)))
 
 
 def test_observations_are_checked(policy: Path, contract: PolicyContract) -> None:
@@ -55,7 +58,7 @@ def test_a_policy_that_samples_needs_noise(tmp_path: Path, contract: PolicyContr
     path.write_bytes(tiny.policy_bytes(contract, noise=True))
     engine = OnnxEngine(path)
     noise = np.full((4, 2), 0.5, np.float32)
-    assert np.array_equal(engine.infer(observation(contract), noise)[0], np.float32([0.75, 0.0]))
+    assert np.array_equal(engine.infer(observation(contract), noise)[0], f32([0.75, 0.0]))
     with pytest.raises(ContractError, match="noise"):
         engine.infer(observation(contract))
     with pytest.raises(ContractError, match="noise"):
@@ -118,7 +121,7 @@ def test_the_metadata_says_where_it_comes_from(policy: Path) -> None:
 
 def test_the_actor_takes_batches(policy: Path, contract: PolicyContract) -> None:
     actor = OnnxActor(policy)
-    rows = [observation(contract, state=np.float32([value, 0])) for value in (0.0, 0.5, 1.0)]
+    rows = [observation(contract, state=f32([value, 0])) for value in (0.0, 0.5, 1.0)]
     batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     chunks = actor.act(batch, np.zeros((3, 4, 2), np.float32))
     assert chunks.shape == (3, 4, 2) and chunks[:, 0, 0].tolist() == [0.0, 0.25, 0.5]

@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -6,9 +7,10 @@ from onnx import ModelProto, helper
 
 from foreact.deploy_edge.calibration import observe_values
 from foreact.deploy_edge.layers import Layer, find_layers, float_tensors
-from foreact.deploy_edge.parity import Parity
 from foreact.deploy_edge.quantise import Scheme, activation_scale, quantise, weight_scales
-from foreact.deploy_edge.selection import ranges_of, select_scheme
+from foreact.deploy_edge.selection import ranges_of
+
+f32 = partial(np.array, dtype=np.float32)
 
 RNG = np.random.default_rng(0)
 
@@ -119,14 +121,14 @@ def test_layers_that_share_weights_keep_one_copy(tiny: Any) -> None:
         ],
         {"x": ("float32", (1, 2))},
         {"out": (1, 2)},
-        {"a.weight": np.float32([[1, 2], [3, 4]]), "a.bias": np.float32([0.5, 1])},
+        {"a.weight": f32([[1, 2], [3, 4]]), "a.bias": f32([0.5, 1])},
     )
     layers = find_layers(model)
     assert [layer.name for layer in layers] == ["a", "a#2"]
     result = quantise(model, Scheme(layers, {"x": (-1, 1), "y": (-5, 8)}))
     kinds = [each.data_type for each in result.graph.initializer if each.dims]
     assert sorted(kinds) == [1, 1, 3, 3, 6, 6]  # scales of weights and bias; weights, zeros; bias, zeros
-    x = np.float32([[0.5, -0.5]])
+    x = f32([[0.5, -0.5]])
     assert tiny.run_model(result, x=x) == pytest.approx(tiny.run_model(model, x=x), abs=0.1)
 
 
@@ -156,38 +158,3 @@ def test_rounding_everything_is_worse_than_the_recipe(tiny: Any) -> None:
     ]
     naive_error, recipe_error = np.mean(errors, axis=0)
     assert naive_error > 1.2 * recipe_error
-
-
-def parity(error: float) -> Parity:
-    return Parity(np.array([1 - error]), np.array([error]), np.array([False]))
-
-
-def seen_values(model: ModelProto, layers: list[Layer]) -> Any:
-    return observe_values(model, sorted({n for layer in layers for n in (layer.source, layer.result)}), images(3))
-
-
-def test_the_search_stops_when_all_layers_pass(tiny: Any) -> None:
-    model = network(tiny)
-    layers = find_layers(model)
-    found = select_scheme(model, layers, seen_values(model, layers), lambda candidate, quick: parity(0.01), 0.98)
-    assert found.scheme.weight_only == frozenset() and found.score == pytest.approx(0.99)
-    assert [row["what"] for row in found.log] == ["all layers"] * 2
-
-
-def test_the_search_gives_float_inputs_to_the_layers_that_do_harm(tiny: Any) -> None:
-    model = network(tiny)
-    layers = find_layers(model)
-
-    def harm_of_second(candidate: ModelProto, quick: bool) -> Parity:
-        return parity(0.001 if any(node.name == "second.weight.unpacked" for node in candidate.graph.node) else 0.5)
-
-    found = select_scheme(model, layers, seen_values(model, layers), harm_of_second, 0.98)
-    # a convolution on raw planes is tried first, then the layer that helps most
-    assert found.scheme.weight_only == frozenset({"conv", "second"}) and found.score == pytest.approx(0.999)
-
-
-def test_the_search_returns_the_best_it_found_when_nothing_passes(tiny: Any) -> None:
-    model = network(tiny)
-    layers = find_layers(model)
-    found = select_scheme(model, layers, seen_values(model, layers), lambda candidate, quick: parity(np.nan), 0.98)
-    assert np.isnan(found.score) and len(found.log) == 2 + 1 + 2 * len(layers)

@@ -1,9 +1,12 @@
+from functools import partial
 from typing import Any
 
 import numpy as np
 from onnx import helper
 
 from foreact.deploy_edge.tidy import pack_constants, row_products_to_sums, strip
+
+f32 = partial(np.array, dtype=np.float32)
 
 
 def test_row_products_become_sums_with_the_same_result(tiny: Any) -> None:
@@ -50,7 +53,7 @@ def test_constants_of_a_camera_and_of_one_value_are_packed_and_stay_what_they_ar
         {"out": (3, 32, 40)},
         constants,
     )
-    x, size = np.float32([0.25]), model.ByteSize()
+    x, size = f32([0.25]), model.ByteSize()
     before = tiny.run_model(model, x=x)
     assert pack_constants(model) == ["rays", "ones"]
     np.testing.assert_allclose(tiny.run_model(model, x=x), before, atol=2e-6)
@@ -61,7 +64,7 @@ def test_stripping_removes_paths_and_unused_constants(tiny: Any) -> None:
     node = helper.make_node("Add", ["x", "one"], ["out"], "sum")
     node.metadata_props.add(key="pkg.torch.onnx.stack_trace", value="some/file.py")
     node.doc_string = "line 3"
-    constants = {"one": np.float32([1]), "unused": np.zeros(10, np.float32)}
+    constants = {"one": f32([1]), "unused": np.zeros(10, np.float32)}
     model = tiny.model_of([node], {"x": ("float32", (1,))}, {"out": (1,)}, constants)
     strip(model)
     assert b"some/file.py" not in model.SerializeToString() and b"line 3" not in model.SerializeToString()

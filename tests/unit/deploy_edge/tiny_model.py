@@ -34,7 +34,7 @@ def run_model(model: ModelProto, **inputs: np.ndarray) -> np.ndarray:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, inputs)[0]
+    return np.asarray(session.run(None, inputs)[0])
 
 
 def policy_model(contract: PolicyContract, *, noise: bool = False, rename: str = "state") -> ModelProto:

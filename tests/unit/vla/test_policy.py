@@ -28,7 +28,10 @@ def test_a_chunk_has_the_contracts_shape_and_range(
 def test_points_of_a_world_camera_are_relative_to_the_hand(
     policy: Policy, contract: PolicyContract, make_observation: Observe
 ) -> None:
-    seen = tensors(make_observation(contract, 1))
+    observed = make_observation(contract, 1)
+    observed["camera.front.depth"][:] = 300  # nothing is so far away that it would be clipped
+    observed["state"][:] = 0
+    seen = tensors(observed)
     near = policy.prepare(seen)
     moved = policy.prepare({**seen, "state": seen["state"] + torch.tensor([[0.2, 0.0, 0.0, 0.0]])})
     # 0.2 m is one unit of the network
