@@ -93,7 +93,7 @@ def collect(out: Path, stages: tuple[Stage, ...], outcomes: Mapping[str, Report]
         commands={stage.name: shlex.join(stage.command_line) for stage in stages},
         loss=([row["step"] for row in metrics], [row["loss"] for row in metrics]),
         strips=strips,
-        clips=_clips(evaluation),
+        clips=sorted(_clips(evaluation), key=lambda clip: tasks.index(clip.task)),  # stable: successes stay first
     )
 
 

@@ -77,10 +77,9 @@ def _from_episode(
     frames = np.sort(generator.permutation(len(clock))[:count])
     drawn: list[Inputs] = []
     for frame in frames:
-        inputs = {
-            name: episode.streams[name].data[_at(episode.streams[name].time_ns, clock[frame], key)] for name in cameras
-        }
-        inputs["state"] = episode.streams["state"].data[_at(control, clock[frame], key)]
+        now = int(clock[frame])
+        inputs = {name: episode.streams[name].data[_at(episode.streams[name].time_ns, now, key)] for name in cameras}
+        inputs["state"] = episode.streams["state"].data[_at(control, now, key)]
         if contract.language is not None:
             inputs["tokens"] = tokenize(episode.instruction, contract.language)
         shape = (contract.chunk_length, *contract.action.shape)

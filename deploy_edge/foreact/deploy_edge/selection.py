@@ -71,18 +71,22 @@ def select_scheme(
     # other observations may come out worse, so a part of the allowed error is left for them
     aim = 1 - MARGIN * (1 - gate)
     float_inputs = {layer.name for layer in layers} - inner_convolutions(model, layers)
-    starts = {method: Scheme(layers, ranges_of(values, method), frozenset(float_inputs)) for method in METHODS}
+    starts: dict[RangeMethod, Scheme] = {
+        method: Scheme(layers, ranges_of(values, method), frozenset(float_inputs)) for method in METHODS
+    }
     best = search.better_of(starts, "inner convolutions")
     for layer in search.most_harmful_first(best.scheme) if _worth(best) < aim else []:
         float_inputs.add(layer.name)
-        schemes = {name: replace(start, weight_only=frozenset(float_inputs)) for name, start in starts.items()}
+        schemes: dict[RangeMethod, Scheme] = {
+            name: replace(start, weight_only=frozenset(float_inputs)) for name, start in starts.items()
+        }
         # a harmless layer may make the worst observation a little worse by chance; the next one may still help
         best = max(best, search.better_of(schemes, f"float input also: {layer.name}"), key=_worth)
         if best.score >= aim:
             break
     for layer in _large_linear_first(best.scheme) if best.score >= aim else []:
         fewer = best.scheme.weight_only - {layer.name}
-        schemes = {name: replace(start, weight_only=fewer) for name, start in starts.items()}
+        schemes: dict[RangeMethod, Scheme] = {name: replace(start, weight_only=fewer) for name, start in starts.items()}
         faster = search.better_of(schemes, f"rounded input also: {layer.name}")
         if faster.score >= 1 - SPARE * (1 - gate):
             best = faster

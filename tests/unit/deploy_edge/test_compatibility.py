@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -6,7 +7,7 @@ from foreact.deploy_edge.runtime.compatibility import require_provided
 from foreact.episodes.contract import CameraSpec, ContractMismatch, PolicyContract
 
 
-def camera(contract: PolicyContract, **changed: object) -> tuple[CameraSpec, ...]:
+def camera(contract: PolicyContract, **changed: Any) -> tuple[CameraSpec, ...]:
     return (dataclasses.replace(contract.cameras[0], **changed),)
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ class FakeEngine:
         return self._chunks(self.calls - 1)
 
 
-def settings(**changed: object) -> ControlSettings:
+def settings(**changed: Any) -> ControlSettings:
     given = ControlSettings("", "", "", "push the cart", 1, 0.5, 2, 2, 0, False)
     return dataclasses.replace(given, **changed)
 
@@ -97,7 +98,7 @@ def test_commands_are_numbered_and_the_report_counts_them(contract: PolicyContra
     robot = FakeRobot(Bridge.create(bridge_path, contract), done_at=12)
     robot.start()
     engine = FakeEngine(contract, constant(0.5))
-    report = control(settings(episodes=2), engine, Bridge.open(bridge_path), StopFlag(), LockStep(robot))
+    report: Any = control(settings(episodes=2), engine, Bridge.open(bridge_path), StopFlag(), LockStep(robot))
     robot.join(5)
     episodes = report["episodes"]
     assert isinstance(episodes, list) and len(episodes) == 2
@@ -117,7 +118,7 @@ def test_an_action_that_is_not_a_number_is_never_sent(contract: PolicyContract, 
     def mostly_bad(call: int) -> np.ndarray:
         return np.full((4, 2), 0.25 if call == 0 else np.nan, np.float32)
 
-    report = control(
+    report: Any = control(
         settings(fade=0), FakeEngine(contract, mostly_bad), Bridge.open(bridge_path), StopFlag(), LockStep(robot)
     )
     robot.join(5)
@@ -129,7 +130,9 @@ def test_an_action_that_is_not_a_number_is_never_sent(contract: PolicyContract, 
 def test_an_action_out_of_range_is_never_sent(contract: PolicyContract, bridge_path: Path) -> None:
     robot = FakeRobot(Bridge.create(bridge_path, contract))
     robot.start()
-    report = control(settings(seconds=0.2), FakeEngine(contract, constant(3.0)), Bridge.open(bridge_path), StopFlag())
+    report: Any = control(
+        settings(seconds=0.2), FakeEngine(contract, constant(3.0)), Bridge.open(bridge_path), StopFlag()
+    )
     robot.join(5)
     assert robot.received == [] and report["episodes"][0]["refused_actions"] == 10
 
@@ -146,7 +149,7 @@ def test_the_loop_is_bounded_and_starves_without_new_chunks(contract: PolicyCont
     robot = FakeRobot(Bridge.create(bridge_path, contract))
     robot.start()
     # the next observation to be used would be at step 1000
-    report = control(
+    report: Any = control(
         settings(execute=1000),
         FakeEngine(contract, constant(0.1)),
         Bridge.open(bridge_path),
@@ -170,7 +173,7 @@ def test_a_request_to_stop_ends_the_episode_with_a_report(contract: PolicyContra
         return np.zeros((4, 2), np.float32)
 
     engine = FakeEngine(contract, asks_to_stop)
-    report = control(settings(seconds=1000, episodes=3), engine, Bridge.open(bridge_path), stop, LockStep(robot))
+    report: Any = control(settings(seconds=1000, episodes=3), engine, Bridge.open(bridge_path), stop, LockStep(robot))
     robot.join(5)
     (episode,) = report["episodes"]
     assert report["stopped_by"] == "SIGTERM" and episode["steps"] >= 6 and not robot.is_alive()

@@ -16,10 +16,14 @@ def pictures(planes: int = 6) -> torch.Tensor:
     return torch.randn(2, planes, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
+def silence(layer: torch.nn.Conv2d) -> None:
+    for parameter in layer.parameters():
+        torch.nn.init.zeros_(parameter)
+
+
 def test_uniform_attention_attends_to_the_mean_of_its_cells() -> None:
     eye, seen = encoder(), pictures()
-    torch.nn.init.zeros_(eye.attention.weight)
-    torch.nn.init.zeros_(eye.attention.bias)
+    silence(eye.attention)
     points = eye(seen, torch.zeros(2, 5)).points
     # cells stand for every second pixel along both axes
     expected = seen[:, 3:, ::2, ::2].mean((2, 3))
@@ -30,11 +34,12 @@ def test_uniform_attention_attends_to_the_mean_of_its_cells() -> None:
 def test_a_sharp_head_returns_the_point_of_the_cell_that_stands_out() -> None:
     eye, seen = encoder(), torch.zeros(1, 6, 16, 16)
     # the stem passes plane 0 of its patch's inner pixel (row 1 of the padded patch) on to channel 0, all else is silent
-    for module in (eye.stem, *eye.layers, eye.attention):
-        torch.nn.init.zeros_(module.weight)
-        torch.nn.init.zeros_(module.bias)
+    for parameter in eye.parameters():
+        torch.nn.init.zeros_(parameter)
+    (second,) = eye.layers
+    assert isinstance(second, torch.nn.Conv2d)
     eye.stem.weight.data[0, 0, 1, 1] = 1.0
-    eye.layers[0].weight.data[0, 0, 1, 1] = 1.0
+    second.weight.data[0, 0, 1, 1] = 1.0
     eye.attention.weight.data[0, 0] = 1.0  # head 0, first of its four cells in each patch
     seen[0, 0, 8, 4] = 1.0
     seen[0, 3:, 8, 4] = torch.tensor([0.3, -0.2, 0.9])
@@ -46,8 +51,7 @@ def test_a_sharp_head_returns_the_point_of_the_cell_that_stands_out() -> None:
 
 def test_without_depth_places_are_picture_coordinates() -> None:
     eye = encoder(3)
-    torch.nn.init.zeros_(eye.attention.weight)
-    torch.nn.init.zeros_(eye.attention.bias)
+    silence(eye.attention)
     points = eye(pictures(3), torch.zeros(2, 5)).points
     # mean over pixels 0, 2, ..., 14 of -1 + 2 i / 15
     assert points[0, 0].tolist() == pytest.approx([-1 + 14 / 15, -1 + 14 / 15, 0.0], abs=1e-6)

@@ -165,7 +165,7 @@ def free_place(folder: Path) -> Path:
         folder: A private folder of this run; its name tells runs apart.
     """
     shared = Path("/dev/shm")
-    return (shared if shared.is_dir() and os.access(shared, os.W_OK) else folder) / f"foreact-{folder.name}.bridge"
+    return (shared if shared.is_dir() and os.access(shared, os.W_OK) else folder) / f"{folder.name}.bridge"
 
 
 def _status_fields(contract: PolicyContract) -> Fields:

@@ -41,9 +41,9 @@ def episode_report(log: EpisodeLog, rate_hz: float) -> dict[str, JSON]:
         "lateness_buckets_us": [list(bucket) for bucket in log.lateness_us.buckets()],
         "inferences": len(log.inference_s),
         "inference_ms": {
-            "p50": _number(np.percentile(inference_ms, 50), 3),
-            "p99": _number(np.percentile(inference_ms, 99), 3),
-            "max": _number(inference_ms.max(), 3),
+            "p50": _number(float(np.percentile(inference_ms, 50)), 3),
+            "p99": _number(float(np.percentile(inference_ms, 99)), 3),
+            "max": _number(float(inference_ms.max()), 3),
         },
         "delay_steps_max": max(log.delay_steps, default=0),
         "starved_steps": log.starved,
