@@ -38,7 +38,7 @@ class RunConfig:
     Attributes:
         policy: A file written by `foreact export` or `foreact compress`.
         task: Task name or alias.
-        out: Run folder, new.
+        out: Run folder; one that holds the same run is run again, its report replaced.
         episodes: Layouts to run, the first ones of `foreact eval` with the same seed.
         seed: Which layouts; also of the noise of policies that sample.
         seconds: Longest episode [s].
@@ -89,17 +89,21 @@ def run(config: RunConfig, progress: ProgressFn = quiet) -> Outcome:
         EngineError: The policy cannot be used.
         ValueError: A rate that is not the contract's, or more executed actions than a chunk has.
         UnknownTask: The task is unknown; near matches are listed.
+        RunError: `config.out` holds another run.
         ProcessFailure: The robot does not fit the policy, or a process failed; nothing was commanded in the first case.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the report of what was run is written.
     """
     contract = OnnxEngine(config.policy).contract
     _check(config, contract)
     task, instruction = task_and_instruction(config.task, config.instruction)
-    RunFolder.create(config.out, "run", config, config.seed)
+    RunFolder.resume_or_create(config.out, "run", config, config.seed)
     with tempfile.TemporaryDirectory(prefix="foreact-run-") as folder, interruptible():
-        report, robot = _both_processes(config, contract, task, instruction, Path(folder), progress)
+        report, robot, interrupted = _both_processes(config, contract, task, instruction, Path(folder), progress)
     figures = _figures(config, contract, task, instruction, report, robot)
     figures["histogram"] = _draw(config, figures, contract)
     write_json_atomic(config.out / "report.json", {**figures, "episodes": report["episodes"]})
+    if interrupted:
+        raise KeyboardInterrupt
     return Outcome(config.out, figures, _COLUMNS, _rows(report["episodes"]))
 
 
@@ -115,7 +119,7 @@ def _check(config: RunConfig, contract: PolicyContract) -> None:
 
 def _both_processes(
     config: RunConfig, contract: PolicyContract, task: str, instruction: str, folder: Path, progress: ProgressFn
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any], bool]:
     bridge = free_place(folder)
     paths = {name: folder / f"{name}.json" for name in ("control", "robot", "control-report", "robot-report")}
     steps = round(config.seconds * contract.control_rate_hz)
@@ -132,18 +136,22 @@ def _both_processes(
     write_json_atomic(paths["control"], asdict(control))
     write_json_atomic(paths["robot"], asdict(robot))
     logs = {name: config.out / f"{name}.log" for name in ("robot", "control")}
+    watch = _Watch(bridge, config.episodes, progress)
+    playing = module_process(simulated_robot.__name__, paths["robot"], logs["robot"])
+    driving = module_process(process.__name__, paths["control"], logs["control"])
+    interrupted = False
     try:
-        playing = module_process(simulated_robot.__name__, paths["robot"], logs["robot"])
-        driving = module_process(process.__name__, paths["control"], logs["control"])
-        wait_for(
-            driving, playing, _Watch(bridge, config.episodes, progress), START_S + 2 * config.episodes * config.seconds
-        )
+        wait_for(driving, playing, watch, START_S + 2 * config.episodes * config.seconds)
+    except KeyboardInterrupt:
+        if not paths["control-report"].exists():  # asked to stop before anything ran
+            raise
+        interrupted = True
     finally:
         bridge.unlink(missing_ok=True)
-    if playing.returncode != 0 and driving.returncode != 0 and paths["robot-report"].exists():
-        read_report(paths["robot-report"], logs["robot"])
+    if playing.returncode != 0 and paths["robot-report"].exists():
+        read_report(paths["robot-report"], logs["robot"])  # a robot that failed is the reason for whatever followed
     report = read_report(paths["control-report"], logs["control"])
-    return report, read_report(paths["robot-report"], logs["robot"])
+    return report, read_report(paths["robot-report"], logs["robot"]), interrupted
 
 
 class _Watch:

@@ -242,14 +242,16 @@ def main(arguments: list[str]) -> int:
     stop = StopFlag()
     stop.install()
     settings = strictjson.decode(RobotSettings, json.loads(Path(arguments[0]).read_text(encoding="utf-8")), "settings")
+    place = Path(settings.bridge)
     try:
-        bridge = Bridge.create(Path(settings.bridge), robot_contract(settings.front, settings.wrist))
-        robot = SimulatedRobot(settings, bridge)
+        robot = SimulatedRobot(settings, Bridge.create(place, robot_contract(settings.front, settings.wrist)))
         robot.run(stop)
     except Exception as error:
         write_json_atomic(Path(settings.report), {"error": str(error), "kind": type(error).__name__})
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    finally:
+        place.unlink(missing_ok=True)
     write_json_atomic(Path(settings.report), robot.report())
     return 0
 

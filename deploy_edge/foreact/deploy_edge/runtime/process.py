@@ -104,12 +104,12 @@ def control(
     require_provided(contract, bridge.contract, "policy and robot")
     language = contract.language
     tokens = None if language is None else tokenize(settings.instruction, language)
-    if settings.fifo:
-        _ask_for_fifo()
     planner = Planner(engine, bridge.frame, tokens, settings.execute, settings.seed)
     loop = ControlLoop(bridge, planner, ticker or Ticker(contract.control_rate_hz), settings.fade, stop)
     max_steps = max(1, round(settings.seconds * contract.control_rate_hz))
     planner.start()
+    if settings.fifo:
+        _ask_for_fifo()  # after the planner has started: a thread inherits how its parent is scheduled
     logs: list[EpisodeLog] = []
     gc.collect()
     gc.disable()  # a collection in the middle of a period would be a late command
