@@ -19,7 +19,7 @@ __all__ = ["Judge", "Selection", "inner_convolutions", "ranges_of", "select_sche
 
 MARGIN = 0.6  # part of the allowed error that the calibration observations may use
 LARGE = 30_000  # weights of a linear layer whose products take a measurable share of an inference
-SPARE = 0.4  # the same where layers are rounded for speed alone
+SPARE = 0.33  # the same where layers are rounded for speed alone
 METHODS: tuple[RangeMethod, ...] = ("minmax", "mse")
 
 Judge = Callable[["ModelProto", bool], Parity]

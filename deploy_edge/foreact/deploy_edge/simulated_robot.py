@@ -46,7 +46,7 @@ class RobotSettings:
         front: Side of the fixed view's image [px].
         wrist: Side of the wrist view's image [px].
         frame_every: Pictures every so many control steps.
-        horizon: Most control steps of an episode.
+        horizon: Most control steps of an episode; the task's own limit is another.
     """
 
     bridge: str
@@ -147,6 +147,7 @@ class SimulatedRobot:
         self._camera = _Camera(bridge, self._task)
         self._episode, self._step, self._done, self._success = -1, 0, False, False
         self._next_exposure, self._last_ns, self._version = 0, 0, 0
+        self._left = 0  # control steps until the episode is over, held ones included
         self.executed, self.skipped, self.held = 0, 0, 0
 
     def run(self, stop: StopFlag) -> None:
@@ -162,7 +163,7 @@ class SimulatedRobot:
                     raise self._camera.failure
         finally:
             self._camera.closing.set()
-            self._camera.join(timeout=30)
+            self._camera.join(timeout=5)  # one that is still being compiled ends with the process
 
     def _serve(self) -> bool:
         """Look for a command once; False if it says to shut down."""
@@ -193,15 +194,14 @@ class SimulatedRobot:
         self._task.reset(self._settings.seeds[episode])
         self._episode, self._step, self._done, self._success = episode, 0, False, False
         self._next_exposure = 0
+        self._left = min(self._settings.horizon, self._task.time_limit)
         self._publish()
 
     def _execute(self, step: int, action: np.ndarray) -> None:
         self.skipped += step - self._step
         self.executed += 1
-        result = self._task.step(action)
         self._step = step + 1
-        self._success |= result.success
-        self._done = self._success or self._step >= self._settings.horizon
+        self._advance(action)
         self._publish()
 
     def _hold(self) -> None:
@@ -209,8 +209,13 @@ class SimulatedRobot:
         moving = self._step > 0 and not self._done
         if moving:
             self.held += 1
-            self._task.step(np.array([0.0, 0.0, 0.0, self._grip], np.float32))
+            self._advance(np.array([0.0, 0.0, 0.0, self._grip], np.float32))
         self._publish(waited=True)
+
+    def _advance(self, action: np.ndarray) -> None:
+        self._success |= self._task.step(action).success
+        self._left -= 1
+        self._done = self._success or self._left <= 0
 
     def _publish(self, *, waited: bool = False) -> None:
         now, state = time.monotonic_ns(), self._task.state()

@@ -242,6 +242,7 @@ def _environment_class(name: str) -> type:
             self._freeze_rand_vec = False
             self.seeded_rand_vec = True
             self._partially_observable = False
+            self.max_path_length = 2**31  # who runs the episode ends it; a robot is not switched off after 500 steps
             self.__dict__.pop("sawyer_observation_space", None)  # cached while the goal was still hidden
 
         def reset_mocap_welds(self) -> None:

@@ -75,7 +75,7 @@ run(RunConfig(Path({str(exported)!r}), "reach", Path({str(out)!r}), episodes=50,
     while not left_in_memory() - before and time.monotonic() < deadline:
         assert parent.poll() is None
         time.sleep(0.1)
-    time.sleep(2)
+    time.sleep(3)
     children = children_of(parent.pid)
     assert len(children) == 2
     return parent, children
