@@ -49,7 +49,7 @@ def test_every_episode_is_whole_and_successful(recorded: Path) -> None:
         steps, frames = header.lengths["action"], header.lengths["camera.front.rgb"]
         assert frames == -(-steps // 10) == header.lengths["camera.wrist.depth"]
         success = store.read(key, ["success"]).streams["success"].data
-        assert success.argmax() == steps - 11, "10 steps are recorded after the first success"
+        assert success.argmax() == steps - 21, "20 steps are recorded after the first success"
 
 
 def test_streams_share_one_clock_from_reset(recorded: Path) -> None:

@@ -53,12 +53,12 @@ def test_a_success_and_a_failure_are_filmed_and_recorded(copy: Path) -> None:
         assert shown.shape == (made.frames, showcase.SIDE, showcase.SIDE, 3)
         assert shown[0].std() > 20, "a picture, not one colour"
     short = films[1]
-    assert (short.steps, short.rate_hz, short.frames) == (9, 20.0, 4 + 16)
+    assert (short.steps, short.rate_hz, short.frames) == (9, 16.0, 3 + 13)
     rows = recorded_rows(copy / "episodes.rrd")
-    assert rows["/reach-v3/success-00000/view"] == len(frame_steps(films[0].steps, 4))
+    assert rows["/reach-v3/success-00000/view"] == len(frame_steps(films[0].steps, 5))
     assert rows["/reach-v3/success-00000/action/delta_z"] == films[0].steps
     assert rows["/reach-v3/failure-00001/state/hand_x"] == 9 + 1
-    assert rows["/reach-v3/failure-00001/view"] == 4
+    assert rows["/reach-v3/failure-00001/view"] == 3
     assert sorted(entry.name for entry in (copy / "videos").iterdir()) == ["films.json", films[0].file, short.file]
 
 

@@ -12,8 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from foreact.episodes.contract import CameraSpec, PolicyContract
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import RunFolder, write_json_atomic
@@ -207,7 +205,7 @@ def _write_episode(out: Path, result: EpisodeResult) -> None:
     trial = result.trial
     row = {
         "task": trial.task, "index": trial.index, "seed": trial.seed, "instruction": trial.instruction,
-        "success": result.success, "steps": len(result.actions), "actions": np.round(result.actions, 6).tolist(),
+        "success": result.success, "steps": len(result.actions), "actions": result.actions.tolist(),
     }  # fmt: skip
     write_json_atomic(_episode_file(out, trial), row)
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Film", "ShowcaseError", "film", "frame_interval", "load_films", "select_episodes"]
 
-SIDE = 224  # [px] of the films: drawing costs about 30 CPU-ms per frame, so all films of a demo stay near 10 CPU-s
-INTERVALS = (4, 8, 16)  # control steps between frames: 20, 10 or 5 frames/s, the finest that keeps a film short
-FRAMES = 32  # about the most frames drawn for one film
+SIDE = 200  # [px] of the films: drawing costs about 27 CPU-ms per frame, so all films of a demo stay near 10 CPU-s
+INTERVALS = (5, 10, 20)  # control steps between frames: 16, 8 or 4 frames/s, the finest that keeps a film short
+FRAMES = 24  # about the most frames drawn for one film
 LAUNCH = 4  # frames drawn together
 HOLD_S = 0.8  # the last frame stands, so that one sees how it ended [s]
 
