@@ -67,7 +67,7 @@ class CompressConfig:
     calibration: int = 200
     observations: int = 64
     min_cosine: float = 0.999
-    rounds: int = 100
+    rounds: int = 300
     seed: int = 0
 
     def __post_init__(self) -> None:

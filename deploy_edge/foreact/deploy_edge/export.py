@@ -19,7 +19,8 @@ from foreact.deploy_edge.model_file import describe, sealed_bytes, write_bytes_a
 from foreact.deploy_edge.observations import Inputs, draw_observations, only
 from foreact.deploy_edge.parity import Parity, compare, require_parity
 from foreact.deploy_edge.runtime.engine import NOISE, session_of
-from foreact.deploy_edge.tidy import row_products_to_sums, strip
+from foreact.deploy_edge.subsampling import picks_to_convolutions
+from foreact.deploy_edge.tidy import maxima_to_pools, strip
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import describe_machine, write_json_atomic
 
@@ -120,7 +121,8 @@ def onnx_model(policy: Policy) -> ModelProto:
     assert program is not None
     model = program.model_proto
     strip(model)
-    row_products_to_sums(model)
+    maxima_to_pools(model)
+    picks_to_convolutions(model)
     return model
 
 

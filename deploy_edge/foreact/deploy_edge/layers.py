@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foreact.deploy_edge.subsampling import PICK
+
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
@@ -41,7 +43,7 @@ class Layer:
 def find_layers(model: "ModelProto") -> list[Layer]:
     """All linear and convolution layers with constant weights, in the order in which they run.
 
-    Products of two computed tensors (attention) are not among them.
+    Products of two computed tensors (attention) are not among them, nor convolutions that only pick pixels.
     """
     graph = model.graph
     shapes = {each.name: tuple(each.dims) for each in graph.initializer if each.data_type == 1}
@@ -84,6 +86,8 @@ def _layer(node: "NodeProto", shapes: dict[str, tuple[int, ...]], graph: "GraphP
         attributes.get("transA", 0) == 0 and attributes.get("alpha", 1.0) == 1.0 and attributes.get("beta", 1.0) == 1.0
     )
     weight = node.input[1]
+    if node.name.startswith(PICK):
+        return None
     bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
     if not plain or (bias is not None and len(shapes.get(bias, ())) != 1):
         return None

@@ -45,6 +45,12 @@ class Parity:
         return float(moving.min()) if len(moving) else 1.0
 
     @property
+    def mean_error(self) -> float:
+        """1 - cosine, mean over the observations that ask for motion; 0 if none does."""
+        moving = self.cosine[~self.still]
+        return float(1 - moving.mean()) if len(moving) else 0.0
+
+    @property
     def max_abs_still(self) -> float:
         """Largest difference [action units] where the original stands still; 0 if it never does."""
         return float(self.max_abs[self.still].max()) if self.still.any() else 0.0

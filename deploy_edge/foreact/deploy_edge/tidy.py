@@ -1,6 +1,6 @@
 """Rewrites of an exported graph that keep what it computes.
 
-Shape letters: K summed length, H and W image height and width.
+Shape letters: C channels, H and W image height and width.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
-__all__ = ["constants", "pack_constants", "replace_nodes", "row_products_to_sums", "strip"]
+__all__ = ["constants", "maxima_to_pools", "pack_constants", "replace_nodes", "strip", "tensor_shapes"]
 
 SEPARABLE_TOLERANCE = 1e-6  # of the largest value: what float32 rounds anyway
 PACKED_FROM = 1024  # [elements] smaller constants are left alone
@@ -53,34 +53,48 @@ def replace_nodes(graph: "GraphProto", nodes: "list[NodeProto]") -> None:
     graph.node.extend(nodes)
 
 
-def row_products_to_sums(model: "ModelProto") -> int:
-    """Turn batched products of a row (.., 1, K) with a column (.., K, 1) into a product and a sum; return how many.
+def maxima_to_pools(model: "ModelProto") -> int:
+    """Turn a convolution's largest value over all pixels, (1, C), into a pooling node; return how many were turned.
 
-    An engine does a batch of such products as matrix products one by one: here 130 us instead of 15.
+    Engines keep channels in blocks between convolutions and can pool them there, but must unpack the whole image for a
+    maximum over a reshaped one.
     """
-    from onnx import helper, shape_inference
+    from onnx import helper, numpy_helper
 
-    shapes = _shapes(shape_inference.infer_shapes(model).graph)
+    shapes, values = tensor_shapes(model), constants(model.graph)
+    made = {name: node for node in model.graph.node for name in node.output}
     nodes: list[NodeProto] = []
-    axes, found = "row_product.axes", 0
+    found = 0
     for node in model.graph.node:
-        left, right = (shapes.get(name, ()) for name in node.input[:2]) if node.op_type == "MatMul" else ((), ())
-        if not _is_row_product(left, right):
+        flat = made.get(node.input[0]) if node.op_type == "ReduceMax" else None
+        source = flat.input[0] if flat is not None and flat.op_type == "Reshape" else ""
+        image, result = shapes.get(source, ()), node.output[0]
+        if (
+            len(image) != 4
+            or made[source].op_type != "Conv"
+            or shapes[node.input[0]] != (*image[:2], image[2] * image[3])
+        ):
+            nodes.append(node)
+            continue
+        axes = values[node.input[1]].tolist()
+        if axes not in ([-1], [2]):
             nodes.append(node)
             continue
         found += 1
-        stem = node.output[0]
-        # (.., 1, K) x (.., K, 1): sum_k a_k b_k; the column becomes a row to be multiplied element by element
-        turned = [*range(len(right) - 2), len(right) - 1, len(right) - 2]
+        shape = f"{result}.shape"
+        model.graph.initializer.append(numpy_helper.from_array(np.array(shapes[result], np.int64), shape))
         nodes += [
-            helper.make_node("Transpose", [node.input[1]], [f"{stem}.column"], f"{node.name}.turn", perm=turned),
-            helper.make_node("Mul", [node.input[0], f"{stem}.column"], [f"{stem}.product"], f"{node.name}.product"),
-            helper.make_node("ReduceSum", [f"{stem}.product", axes], [stem], f"{node.name}.sum", keepdims=1),
+            helper.make_node("GlobalMaxPool", [source], [f"{result}.pool"], f"{node.name}.pool"),
+            helper.make_node("Reshape", [f"{result}.pool", shape], [result], f"{node.name}.reshape"),
         ]
-    if found:
-        model.graph.initializer.append(helper.make_tensor(axes, 7, [1], [-1]))
-        replace_nodes(model.graph, nodes)
+    replace_nodes(model.graph, nodes)
+    _drop_unread_nodes(model.graph)
     return found
+
+
+def _drop_unread_nodes(graph: "GraphProto") -> None:
+    read = {name for node in graph.node for name in node.input} | {each.name for each in graph.output}
+    replace_nodes(graph, [node for node in graph.node if not read.isdisjoint(node.output)])
 
 
 def pack_constants(model: "ModelProto") -> list[str]:
@@ -128,11 +142,11 @@ def _separable(values: np.ndarray) -> tuple[str, list[np.ndarray]] | None:
     return ("Add", [column32, row32]) if error <= SEPARABLE_TOLERANCE * np.abs(exact).max() else None
 
 
-def _is_row_product(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
-    return len(left) == len(right) >= 3 and left[-2] == 1 and right[-1] == 1
+def tensor_shapes(model: "ModelProto") -> dict[str, tuple[int, ...]]:
+    """Shapes of all tensors of a model, as far as they can be inferred."""
+    from onnx import shape_inference
 
-
-def _shapes(graph: "GraphProto") -> dict[str, tuple[int, ...]]:
+    graph = shape_inference.infer_shapes(model).graph
     values: list[Any] = [*graph.input, *graph.output, *graph.value_info]
     shapes = {value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim) for value in values}
     return {**shapes, **{each.name: tuple(each.dims) for each in graph.initializer}}

@@ -24,16 +24,19 @@ class Case:
     """One set of inputs, by the operator's argument names."""
 
     label: str
-    inputs: Mapping[str, torch.Tensor | None]
+    inputs: Mapping[str, torch.Tensor | float | None]
 
     def to(self, device: torch.device) -> "Case":
         """Return the case with its tensors on `device`; the strides are kept."""
-        moved = {name: None if tensor is None else tensor.to(device) for name, tensor in self.inputs.items()}
-        return Case(self.label, moved)
+        return Case(self.label, {name: _moved(each, device) for name, each in self.inputs.items()})
 
     def tensors(self) -> list[torch.Tensor]:
         """Return the inputs that are present."""
-        return [tensor for tensor in self.inputs.values() if tensor is not None]
+        return [each for each in self.inputs.values() if isinstance(each, torch.Tensor)]
+
+
+def _moved(value: torch.Tensor | float | None, device: torch.device) -> torch.Tensor | float | None:
+    return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
 @dataclass(frozen=True)

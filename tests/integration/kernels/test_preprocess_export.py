@@ -23,7 +23,7 @@ class Front(torch.nn.Module):
         self.register_buffer("origin", torch.tensor([0.1, 0.2, 0.3]))
 
     def forward(self, rgb: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
-        return rgbd_to_planes(rgb, depth, self.rays, self.origin)
+        return rgbd_to_planes(rgb, depth, self.rays, self.origin.expand(rgb.shape[0], 3), far=5.0)
 
 
 def images(batch: int) -> tuple[torch.Tensor, torch.Tensor]:

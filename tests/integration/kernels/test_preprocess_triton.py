@@ -13,7 +13,7 @@ from foreact.kernels.operators import load
 from foreact.kernels.prove import prove
 for name in ("rgbd_to_planes", "rgb_to_planes"):
     proofs = [proof for proof in prove(load(name), torch.device("cpu"), seeds=(0,)) if proof.implementation == "triton"]
-    assert [proof.cases for proof in proofs] == [20, 20], proofs
+    assert [proof.cases for proof in proofs] == [21, 21], proofs
     assert [proof.problems for proof in proofs] == [(), ()], proofs
     print(name, proofs[0].largest_error)
 """
@@ -31,7 +31,7 @@ for has_depth, has_shift, out, depth, ones in (
     constants |= {"height": 1, "width": 1, "blocks": 1} if ones else {}
     types = {
         "rgb": "*u8", "depth": "*" + depth, "rays": "*fp32", "origin": "*fp32", "shift": "*i64", "out": "*" + out,
-        "height": "i32", "width": "i32", "blocks": "i32",
+        "height": "i32", "width": "i32", "blocks": "i32", "far": "fp32",
     }
     source = ASTSource(_planes_kernel, {**types, **dict.fromkeys(constants, "constexpr")}, constants)
     kernel = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": False})

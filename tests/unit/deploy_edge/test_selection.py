@@ -56,8 +56,8 @@ def test_inner_convolutions_read_a_layer_and_do_not_end_in_a_softmax(model: Mode
 
 def test_the_search_ends_when_the_gate_is_passed(model: ModelProto) -> None:
     layers = find_layers(model)
-    found = select_scheme(model, layers, values_of(model, layers), lambda candidate, quick: parity(0.001), 0.98)
-    assert found.scheme.weight_only == FLOAT_FROM_THE_START and found.score == pytest.approx(0.999)
+    found = select_scheme(model, layers, values_of(model, layers), lambda candidate, quick: parity(0.0001), 0.98)
+    assert found.scheme.weight_only == FLOAT_FROM_THE_START and found.score == pytest.approx(1 - 15 * 0.0001)
     assert len(found.log) == 2 and len(found.scheme.layers) == 4
 
 
@@ -65,10 +65,12 @@ def test_a_layer_whose_rounding_does_harm_gets_a_float_input(model: ModelProto) 
     layers = find_layers(model)
 
     def harm(candidate: ModelProto, quick: bool) -> Parity:
-        return parity(0.001 if has_float_input(candidate, "inner") else 0.5)
+        return parity(0.0001 if has_float_input(candidate, "inner") else 0.5)
 
     found = select_scheme(model, layers, values_of(model, layers), harm, 0.98)
-    assert found.scheme.weight_only == FLOAT_FROM_THE_START | {"inner"} and found.score == pytest.approx(0.999)
+    assert found.scheme.weight_only == FLOAT_FROM_THE_START | {"inner"} and found.score == pytest.approx(
+        1 - 15 * 0.0001
+    )
 
 
 def test_the_best_is_returned_when_nothing_passes(model: ModelProto) -> None:

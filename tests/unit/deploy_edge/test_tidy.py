@@ -2,36 +2,50 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pytest
 from onnx import helper
 
-from foreact.deploy_edge.tidy import pack_constants, row_products_to_sums, strip
+from foreact.deploy_edge.tidy import maxima_to_pools, pack_constants, strip
 
 f32 = partial(np.array, dtype=np.float32)
 
 
-def test_row_products_become_sums_with_the_same_result(tiny: Any) -> None:
-    rng = np.random.default_rng(0)
-    left, right = rng.normal(size=(2, 5, 1, 7)).astype(np.float32), rng.normal(size=(2, 5, 7, 1)).astype(np.float32)
-    model = tiny.model_of(
-        [helper.make_node("MatMul", ["left", "right"], ["out"], "product")],
-        {"left": ("float32", left.shape), "right": ("float32", right.shape)},
-        {"out": (2, 5, 1, 1)},
-        {},
+def largest_over_pixels(tiny: Any, axis: int, operator: str = "Conv") -> Any:
+    """Convolution or sum, flattened picture, largest value along an axis."""
+    first = {
+        "Conv": helper.make_node("Conv", ["x", "weight"], ["y"], "first"),
+        "Add": helper.make_node("Add", ["x", "x"], ["y"], "first"),
+    }[operator]
+    return tiny.model_of(
+        [
+            first,
+            helper.make_node("Reshape", ["y", "flat"], ["z"], "flatten"),
+            helper.make_node("ReduceMax", ["z", "axes"], ["out"], "largest", keepdims=0),
+        ],
+        {"x": ("float32", (1, 4, 5, 7))},
+        {"out": (1, 4) if axis in (-1, 2) else (1, 35)},
+        {
+            "weight": np.random.default_rng(0).normal(size=(4, 4, 1, 1)).astype(np.float32),
+            "flat": np.array([1, 4, 35]),
+            "axes": np.array([axis]),
+        },
     )
-    before = tiny.run_model(model, left=left, right=right)
-    assert row_products_to_sums(model) == 1
-    assert "MatMul" not in {node.op_type for node in model.graph.node}
-    np.testing.assert_allclose(tiny.run_model(model, left=left, right=right), before, rtol=1e-5, atol=1e-6)
 
 
-def test_other_products_stay(tiny: Any) -> None:
-    model = tiny.model_of(
-        [helper.make_node("MatMul", ["left", "right"], ["out"], "product")],
-        {"left": ("float32", (2, 3, 4)), "right": ("float32", (2, 4, 3))},
-        {"out": (2, 3, 3)},
-        {},
-    )
-    assert row_products_to_sums(model) == 0 and model.graph.node[0].op_type == "MatMul"
+@pytest.mark.parametrize("axis", [-1, 2])
+def test_a_largest_value_over_pixels_is_pooled_with_the_same_result(tiny: Any, axis: int) -> None:
+    model = largest_over_pixels(tiny, axis)
+    x = np.random.default_rng(1).normal(size=(1, 4, 5, 7)).astype(np.float32) - 3
+    before = tiny.run_model(model, x=x)
+    assert maxima_to_pools(model) == 1
+    assert [node.op_type for node in model.graph.node] == ["Conv", "GlobalMaxPool", "Reshape"]
+    np.testing.assert_array_equal(tiny.run_model(model, x=x), before)
+
+
+@pytest.mark.parametrize(("axis", "operator"), [(1, "Conv"), (-1, "Add")])
+def test_other_largest_values_stay(tiny: Any, axis: int, operator: str) -> None:
+    model = largest_over_pixels(tiny, axis, operator)
+    assert maxima_to_pools(model) == 0 and model.graph.node[2].op_type == "ReduceMax"
 
 
 def rays(height: int, width: int) -> np.ndarray:

@@ -14,7 +14,7 @@ UINT16 = torch.uint16
 RGB = torch.tensor([[[0, 51, 102], [153, 204, 255]], [[255, 0, 51], [102, 153, 204]]], dtype=torch.uint8)
 DEPTH = torch.tensor([[1000, 2000], [0, 65535]], dtype=torch.int32)
 RAYS = torch.tensor([[[0.0, 0.0, -1.0], [0.5, 0.0, -1.0]], [[0.0, 0.5, -1.0], [1.0, -1.0, 0.0]]])
-ORIGIN = torch.tensor([1.0, 2.0, 3.0])
+ORIGIN = torch.tensor([[1.0, 2.0, 3.0]])
 PLANES = torch.tensor(
     [
         [[-1.0, 0.2], [1.0, -0.2]],  # red
@@ -64,13 +64,24 @@ def test_a_shift_takes_whole_source_pixels(
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_each_image_has_its_own_shift(implementation: str) -> None:
+def test_each_image_has_its_own_shift_and_origin(implementation: str) -> None:
     inputs = arguments(
-        rgb=torch.stack([RGB, RGB]), depth=torch.stack([DEPTH, DEPTH]), shift=torch.tensor([[0, 0], [1, 1]])
+        rgb=torch.stack([RGB, RGB]),
+        depth=torch.stack([DEPTH, DEPTH]),
+        origin=ORIGIN + torch.tensor([[0.0], [10.0]]),
+        shift=torch.tensor([[0, 0], [1, 1]]),
     )
     planes = rgbd_to_planes(**inputs, implementation=implementation)
     torch.testing.assert_close(planes[0], PLANES, rtol=0, atol=4e-6)
-    torch.testing.assert_close(planes[1], PLANES[:, 1:, 1:].expand(6, 2, 2), rtol=0, atol=4e-6)
+    moved = PLANES[:, 1:, 1:] + torch.tensor([0.0, 0, 0, 10, 10, 10])[:, None, None]
+    torch.testing.assert_close(planes[1], moved.expand(6, 2, 2), rtol=0, atol=8e-6)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_far_points_are_clipped_and_colours_are_not(implementation: str) -> None:
+    planes = rgbd_to_planes(**arguments(far=0.5), implementation=implementation)[0]
+    assert torch.equal(planes[:3], rgb_to_planes(RGB[None])[0])
+    torch.testing.assert_close(planes[3:], PLANES[3:].clamp(-0.5, 0.5), rtol=0, atol=4e-6)
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -92,7 +103,9 @@ def test_bfloat16_is_the_rounded_float32_result(implementation: str) -> None:
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_an_empty_batch_gives_an_empty_result(implementation: str) -> None:
-    inputs = arguments(rgb=RGB[None][:0], depth=DEPTH[None][:0], shift=torch.zeros(0, 2, dtype=torch.int64))
+    inputs = arguments(
+        rgb=RGB[None][:0], depth=DEPTH[None][:0], origin=ORIGIN[:0], shift=torch.zeros(0, 2, dtype=torch.int64)
+    )
     assert rgbd_to_planes(**inputs, implementation=implementation).shape == (0, 6, 2, 2)
 
 
@@ -111,7 +124,8 @@ def test_an_empty_batch_gives_an_empty_result(implementation: str) -> None:
         ({"depth": DEPTH[None, :1]}, ValueError, r"depth has shape \(1, 1, 2\), expected \(1, 2, 2\)"),
         ({"depth": DEPTH[None].expand(2, 2, 2)}, ValueError, r"depth has shape \(2, 2, 2\)"),
         ({"rays": RAYS[:1]}, ValueError, r"rays has shape \(1, 2, 3\), expected \(2, 2, 3\)"),
-        ({"origin": ORIGIN[None]}, ValueError, r"origin has shape \(1, 3\), expected \(3,\)"),
+        ({"origin": ORIGIN[0]}, ValueError, r"origin has shape \(3,\), expected \(1, 3\)"),
+        ({"far": 0.0}, ValueError, "far is 0.0, expected a limit above 0"),
         ({"shift": torch.zeros(2, 2, dtype=torch.int64)}, ValueError, r"shift has shape \(2, 2\), expected \(1, 2\)"),
         ({"depth": DEPTH[None].to("meta")}, ValueError, "depth is on meta but rgb is on cpu"),
         ({"implementation": "fastest"}, ValueError, "unknown implementation 'fastest': choose from reference"),

@@ -35,7 +35,7 @@ def test_planar_depth_puts_a_wall_at_one_distance() -> None:
     rays = camera_rays(8.0, 8.0, 4.0, 4.0, 8, 8, IDENTITY)
     depth = torch.full((1, 8, 8), 2000, dtype=torch.int32)
     rgb = torch.zeros(1, 8, 8, 3, dtype=torch.uint8)
-    points = rgbd_to_planes(rgb, depth, rays, torch.tensor([0.0, 0.0, 2.0]))[0, 3:]
+    points = rgbd_to_planes(rgb, depth, rays, torch.tensor([[0.0, 0.0, 2.0]]))[0, 3:]
     assert points[2].abs().max() == 0.0
     # The upper left pixel is 3.5 px from the centre: 3.5 / 8 * 2 m = 0.875 m to the left and up.
     assert points[:2, 0, 0].tolist() == [-0.875, 0.875]

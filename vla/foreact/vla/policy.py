@@ -100,11 +100,8 @@ class CameraEye(nn.Module):
         """
         if depth is None:
             return rgb_to_planes(rgb, shift)
-        planes = rgbd_to_planes(rgb, depth, self.rays, self.origin, shift)
-        if self.in_world:
-            offset = torch.cat([torch.zeros_like(anchor), anchor / LENGTH_SCALE], dim=-1)
-            planes = planes - offset[:, :, None, None]
-        return planes.clamp(-FAR, FAR)
+        relative = anchor / LENGTH_SCALE if self.in_world else torch.zeros_like(anchor)
+        return rgbd_to_planes(rgb, depth, self.rays, self.origin - relative, shift, far=FAR)
 
     def forward(self, planes: Tensor, language: Tensor) -> KeypointFeatures:
         """Planes to places and features."""
@@ -126,6 +123,7 @@ class Policy(nn.Module):
         contract: What it sees and commands.
     """
 
+    anchor: Tensor
     state_map: Tensor
     action_map: Tensor
 
@@ -137,7 +135,8 @@ class Policy(nn.Module):
         width = config.language.width
         self.language = config.language.build(contract.language.vocabulary, contract.language.length)
         self.eyes = nn.ModuleList(CameraEye(camera, config.vision, width) for camera in contract.cameras)
-        self.anchor = [contract.state.elements.index(name) for name in config.anchor]
+        anchor = [contract.state.elements.index(name) for name in config.anchor]
+        self.register_buffer("anchor", torch.tensor(anchor), persistent=False)
         context = sum(_feature_width(config.vision) for _ in self.eyes) + contract.state.shape[0] + width
         self.head = config.head.build(context, width, contract.chunk_length, contract.action.shape[0])
         self.register_buffer("state_map", _affine_to_network(contract.state), persistent=False)
@@ -162,13 +161,13 @@ class Policy(nn.Module):
         for eye, seen in zip(self.eyes, encoded.seen, strict=True):
             assert isinstance(eye, CameraEye)
             known = landmarks[eye.camera.name]
-            targets = eye.network_places(known[..., :3], state[:, self.anchor])
+            targets = eye.network_places(known[..., :3], state.index_select(1, self.anchor))
             total = total + landmark_loss(seen.points, targets, known[..., 3])
         return total
 
     def prepare(self, observation: Mapping[str, Tensor], shifts: list[Tensor] | None = None) -> list[Tensor]:
         """Planes of every camera; `shifts` holds one (B, 2) translation [px] per camera, for training."""
-        anchor = observation["state"][:, self.anchor]
+        anchor = observation["state"].index_select(1, self.anchor)
         prepared = []
         for index, eye in enumerate(self.eyes):
             assert isinstance(eye, CameraEye)

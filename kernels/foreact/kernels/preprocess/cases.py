@@ -31,7 +31,7 @@ def _case(
             "rgb": torch.randint(0, 256, (*shape, 3), generator=generator, dtype=torch.uint8),
             "depth": depth.to(depth_dtype),
             "rays": torch.randn(height, width, 3, generator=generator),
-            "origin": torch.randn(3, generator=generator),
+            "origin": torch.randn(batch, 3, generator=generator),
             "shift": torch.randint(-JITTER, JITTER + 1, (batch, 2), generator=generator),
         },
     )
@@ -50,13 +50,14 @@ def rgbd_cases(seed: int) -> Iterator[Case]:
     shape = (3, 9, 6)
     base = _case("base", shape, generator)
     ramp = (torch.arange(9 * 6 * 3) * 255 // (9 * 6 * 3 - 1)).to(torch.uint8).view(1, 9, 6, 3).repeat(3, 1, 1, 1)
-    edges: dict[str, dict[str, torch.Tensor | None]] = {
+    edges: dict[str, dict[str, torch.Tensor | float | None]] = {
         "no shift": {"shift": None},
         "zero shift": {"shift": torch.zeros(3, 2, dtype=torch.int64)},
         "shift by the size": {"shift": torch.tensor([[8, -5], [9, -6], [-9, 6]])},
         "shift far outside": {"shift": torch.tensor([[10**6, -(10**6)], [2**63 - 1, -(2**63)], [-(2**63), 2**63 - 1]])},
         "no return anywhere": {"depth": torch.zeros(shape, dtype=torch.uint16)},
         "depth at its maximum": {"depth": torch.full(shape, DEPTH_LIMIT - 1, dtype=torch.int32)},
+        "points clipped": {"far": 5.0},
         "every colour from 0 to 255": {"rgb": ramp},
         "strided inputs": {
             "rgb": torch.randint(0, 256, (3, 18, 12, 3), generator=generator, dtype=torch.uint8)[:, ::2, ::2],

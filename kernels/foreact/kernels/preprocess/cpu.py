@@ -5,6 +5,8 @@ scratch of its size, which stays in the cache, and leaves it in one copy that sh
 before shifting is allowed because a shifted pixel takes everything, its ray included, from its source pixel.
 """
 
+import math
+
 import torch
 
 from foreact.kernels.preprocess.inputs import Geometry
@@ -17,7 +19,7 @@ def planes(
 
     Args:
         rgb: (B, H, W, 3) uint8.
-        geometry: depth, rays and origin, or None for colour only.
+        geometry: depth, rays, origin and limit, or None for colour only.
         shift: (B, 2) int64 [px] or None.
         dtype: of the result.
 
@@ -30,8 +32,8 @@ def planes(
     scratch = torch.empty(count, height, width)
     z = torch.empty(height, width)
     if geometry is not None:
-        rays = geometry.rays.permute(2, 0, 1).contiguous()
-        geometry = Geometry(geometry.depth, rays, geometry.origin.view(3, 1, 1))
+        rays = geometry.rays.permute(2, 0, 1).contiguous() * 0.001
+        geometry = geometry._replace(rays=rays, origin=geometry.origin[:, :, None, None])
     shifts = [(0, 0)] * batch if shift is None else shift.tolist()
 
     for index, (dy, dx) in enumerate(shifts):
@@ -48,8 +50,10 @@ def _convert(rgb: torch.Tensor, geometry: Geometry | None, index: int, z: torch.
     # The divisions, products and sums are those of the reference, in its order: a fused addcmul rounds differently.
     into[:3].copy_(rgb[index].permute(2, 0, 1)).div_(127.5).sub_(1)
     if geometry is not None:
-        z.copy_(geometry.depth[index]).mul_(0.001)
-        torch.mul(geometry.rays, z, out=into[3:]).add_(geometry.origin)
+        z.copy_(geometry.depth[index])
+        points = torch.mul(geometry.rays, z, out=into[3:]).add_(geometry.origin[index])
+        if geometry.far < math.inf:
+            points.clamp_(-geometry.far, geometry.far)
 
 
 def _overlap(size: int, shift: int) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ Shapes: B images, H rows, W columns.
 """
 
 import importlib.util
+import math
 import os
 
 import torch
@@ -22,21 +23,23 @@ def rgbd_to_planes(
     origin: torch.Tensor,
     shift: torch.Tensor | None = None,
     *,
+    far: float = math.inf,
     dtype: torch.dtype = torch.float32,
     implementation: str | None = None,
 ) -> torch.Tensor:
     """Turn colour and depth images into six planes: colour in [-1, 1] and the 3-D point each pixel sees.
 
-    Planes 0..2 are `rgb / 127.5 - 1`; planes 3..5 are `origin + rays * depth / 1000` [m] in the frame of `rays`.
-    A pixel without return (depth 0) gets `origin`. With `shift`, output pixel (y, x) is computed entirely from source
-    pixel (clamp(y + dy), clamp(x + dx)), its ray included, so the points stay true.
+    Planes 0..2 are `rgb / 127.5 - 1`; planes 3..5 are `origin + rays * depth / 1000` [m] in the frame of `rays`,
+    clipped at `far`. A pixel without return (depth 0) gets `origin`. With `shift`, output pixel (y, x) is computed
+    entirely from source pixel (clamp(y + dy), clamp(x + dx)), its ray included, so the points stay true.
 
     Args:
         rgb: (B, H, W, 3) uint8.
         depth: (B, H, W) uint16, or int32 with values in 0..65535; planar depth along the optical axis [mm].
         rays: (H, W, 3) float32, offset from the camera per metre of planar depth, see `camera_rays`.
-        origin: (3,) float32, camera position [m] in the frame of `rays`.
+        origin: (B, 3) float32, camera position of each image [m] in the frame of `rays`.
         shift: (B, 2) int64, (dy, dx) of each image [px]; None for no shift.
+        far: Limit of the absolute value of a coordinate [m].
         dtype: of the result, float32 or bfloat16; the arithmetic is float32 either way.
         implementation: "reference", "cpu" or "triton". None picks "reference" while torch.export or torch.compile
             traces, else "cpu" for CPU tensors and "triton" for CUDA tensors. An implementation that cannot run on
@@ -47,10 +50,10 @@ def rgbd_to_planes(
 
     Raises:
         TypeError: an input has the wrong dtype, or wants a gradient from a forward-only implementation.
-        ValueError: a shape or device does not fit, or the implementation is unknown.
+        ValueError: a shape or device does not fit, `far` is not above 0, or the implementation is unknown.
         RuntimeError: the implementation cannot run on this device.
     """
-    return _planes(rgb, Geometry(depth, rays, origin), shift, dtype, implementation)
+    return _planes(rgb, Geometry(depth, rays, origin, far), shift, dtype, implementation)
 
 
 def rgb_to_planes(

@@ -9,11 +9,12 @@ OUTPUT_DTYPES = (torch.float32, torch.bfloat16)
 
 
 class Geometry(NamedTuple):
-    """What turns pixels into points: depth (B, H, W) [mm], rays (H, W, 3), origin (3,) [m]."""
+    """What turns pixels into points: depth (B, H, W) [mm], rays (H, W, 3), origin (B, 3) [m], limit of a coordinate."""
 
     depth: torch.Tensor
     rays: torch.Tensor
     origin: torch.Tensor
+    far: float
 
 
 def check(rgb: torch.Tensor, geometry: Geometry | None, shift: torch.Tensor | None, dtype: torch.dtype) -> None:
@@ -38,7 +39,9 @@ def check(rgb: torch.Tensor, geometry: Geometry | None, shift: torch.Tensor | No
     if geometry is not None:
         _check_tensor("depth", geometry.depth, DEPTH_DTYPES, (batch, height, width), rgb)
         _check_tensor("rays", geometry.rays, (torch.float32,), (height, width, 3), rgb)
-        _check_tensor("origin", geometry.origin, (torch.float32,), (3,), rgb)
+        _check_tensor("origin", geometry.origin, (torch.float32,), (batch, 3), rgb)
+        if not geometry.far > 0:
+            raise ValueError(f"far is {geometry.far}, expected a limit above 0")
     if shift is not None:
         _check_tensor("shift", shift, (torch.int64,), (batch, 2), rgb)
 

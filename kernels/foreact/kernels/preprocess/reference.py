@@ -1,5 +1,7 @@
 """The image pre-processing in plain torch: what the other implementations are proved against, and what is exported."""
 
+import math
+
 import torch
 
 from foreact.kernels.preprocess.inputs import Geometry
@@ -12,7 +14,7 @@ def planes(
 
     Args:
         rgb: (B, H, W, 3) uint8.
-        geometry: depth, rays and origin, or None for colour only.
+        geometry: depth, rays, origin and limit, or None for colour only.
         shift: (B, 2) int64 [px] or None.
         dtype: of the result.
 
@@ -32,9 +34,10 @@ def planes(
     colour = rgb.permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
     if geometry is None or depth is None or rays is None:
         return colour.to(dtype).contiguous()
-    # point = origin + ray * z, z [m] = depth [mm] * 0.001
-    z = (depth * 0.001).unsqueeze(1)
-    points = geometry.origin.view(3, 1, 1) + rays.movedim(-1, -3) * z
+    # point = origin + (ray * 0.001) * depth [mm]: where the rays are constants, so is the bracket
+    points = geometry.origin[:, :, None, None] + rays.movedim(-1, -3) * 0.001 * depth.unsqueeze(1)
+    if geometry.far < math.inf:
+        points = points.clamp(-geometry.far, geometry.far)
     return torch.cat([colour, points], dim=1).to(dtype).contiguous()
 
 

@@ -23,6 +23,7 @@ def _planes_kernel(
     height,
     width,
     blocks,
+    far,
     planes: tl.constexpr,
     has_depth: tl.constexpr,
     has_shift: tl.constexpr,
@@ -49,10 +50,11 @@ def _planes_kernel(
         colour = tl.div_rn(value, 127.5) - 1.0
         tl.store(to + channel * pixels, colour.to(out.dtype.element_ty), mask=inside)
     if has_depth:
-        z = tl.load(depth + sample * pixels + source, mask=inside, other=0).to(tl.float32) * 0.001
+        z = tl.load(depth + sample * pixels + source, mask=inside, other=0).to(tl.float32)
         for axis in tl.static_range(3):  # pyright: ignore[reportGeneralTypeIssues]
             ray = tl.load(rays + source * 3 + axis, mask=inside, other=0.0)
-            point = tl.load(origin + axis) + ray * z
+            point = tl.load(origin + sample * 3 + axis) + (ray * 0.001) * z
+            point = tl.minimum(tl.maximum(point, -far), far)
             tl.store(to + (3 + axis) * pixels, point.to(out.dtype.element_ty), mask=inside)
 
 
@@ -63,7 +65,7 @@ def planes(
 
     Args:
         rgb: (B, H, W, 3) uint8.
-        geometry: depth, rays and origin, or None for colour only.
+        geometry: depth, rays, origin and limit, or None for colour only.
         shift: (B, 2) int64 [px] or None.
         dtype: of the result.
 
@@ -74,7 +76,7 @@ def planes(
     out = torch.empty(batch, 3 if geometry is None else 6, height, width, dtype=dtype, device=rgb.device)
     rgb = rgb.contiguous()
     # Absent inputs still need a pointer; the flags keep the kernel from reading it.
-    depth, rays, origin = (rgb, rgb, rgb) if geometry is None else (tensor.contiguous() for tensor in geometry)
+    depth, rays, origin = (rgb, rgb, rgb) if geometry is None else (tensor.contiguous() for tensor in geometry[:3])
     blocks = triton.cdiv(height * width, BLOCK)
     if batch == 0:
         return out
@@ -88,6 +90,7 @@ def planes(
         height,
         width,
         blocks,
+        1.0 if geometry is None else geometry.far,
         planes=out.shape[1],
         has_depth=geometry is not None,
         has_shift=shift is not None,
