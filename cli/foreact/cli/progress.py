@@ -43,11 +43,12 @@ def _bars(console: Console) -> Iterator[ProgressFn]:
 
         def report(done: int, total: int, text: str) -> None:
             now = time.monotonic()
-            if text not in tasks:
-                tasks[text] = (bars.add_task(text, pace=""), now, done)
-            bar, started, first = tasks[text]
+            stage = _stage(text)
+            if stage not in tasks:
+                tasks[stage] = (bars.add_task(text, pace=""), now, done)
+            bar, started, first = tasks[stage]
             pace = _pace(done, total, now - started, first)
-            bars.update(bar, completed=done, total=total or None, pace=pace)
+            bars.update(bar, description=text, completed=done, total=total or None, pace=pace)
 
         yield report
 
@@ -64,13 +65,18 @@ class _Lines:
 
     def __call__(self, done: int, total: int, text: str) -> None:
         now = time.monotonic()
-        if text != self._stage:
-            self._stage, self._started, self._first = text, now, done
+        if _stage(text) != self._stage:
+            self._stage, self._started, self._first = _stage(text), now, done
         finished = total > 0 and done >= total
         if finished or now - self._printed >= SECONDS_BETWEEN_LINES:
             self._printed = now
             line = plain_line(done, total, text, now - self._started, self._first)
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _stage(text: str) -> str:
+    """What a text is about, without figures in brackets that change on the way: `train (loss 0.1)` is `train`."""
+    return text.partition(" (")[0]
 
 
 def plain_line(done: int, total: int, text: str, seconds: float, first: int = 0) -> str:

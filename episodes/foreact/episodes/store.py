@@ -17,7 +17,7 @@ import numpy as np
 from foreact.episodes import arrays, staging, strictjson
 from foreact.episodes.arrays import StoreError
 from foreact.episodes.contract import ContractError, PolicyContract, require_same
-from foreact.episodes.episode import Episode, EpisodeHeader, Stream, check_episode
+from foreact.episodes.episode import Episode, EpisodeHeader, Stream, check_episode, check_stream_data
 from foreact.episodes.outcome import JSON, ProgressFn, quiet
 
 __all__ = ["FORMAT", "Episode", "EpisodeHeader", "EpisodeStore", "StoreError", "Stream"]
@@ -147,7 +147,7 @@ class EpisodeStore:
         """Read an episode, or only some of its streams.
 
         Raises:
-            StoreError: no such episode or stream, or a file is missing, truncated or damaged.
+            StoreError: no such episode or stream, a file is missing, truncated or damaged, or a number is not finite.
         """
         header = self.header(key)
         names = list(header.streams) if streams is None else list(streams)
@@ -232,7 +232,12 @@ class EpisodeStore:
 
     def _read_stream(self, key: str, name: str) -> np.ndarray:
         shape = self._stream_shape(key, name)
-        return self._read_array(key, name, self.header(key).streams[name].dtype, shape)
+        data = self._read_array(key, name, self.header(key).streams[name].dtype, shape)
+        try:
+            check_stream_data(name, data, self.contract, f"episode {key}: stream {name}")
+        except ContractError as error:  # another writer left it, or a disk did
+            raise StoreError(str(error)) from error
+        return data
 
     def _read_array(self, key: str, name: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         folder = self._episodes / key

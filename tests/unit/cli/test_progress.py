@@ -47,3 +47,18 @@ def test_a_terminal_gets_bars() -> None:
         report(0, 20, "work")
         report(10, 20, "work")
     assert "10/20" in text.getvalue() and "work" in text.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_figure_that_changes_on_the_way_does_not_start_the_stage_anew(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    text = io.StringIO()
+    with progress_on(Console(file=text, force_terminal=terminal, width=100)) as report:
+        for done in range(0, 30, 10):
+            now[0] = done * 1.0
+            report(done, 40, f"train (loss {1 - done / 100:.1f})")
+    last = next(line for line in reversed(text.getvalue().splitlines()) if "train" in line)
+    assert "train (loss 0.8)" in last and "1.0/s, 0:20 left" in last

@@ -67,9 +67,10 @@ class EvalConfig:
     def __post_init__(self) -> None:
         if (self.policy is None) == (self.agent is None):
             raise EvalError("eval: give either policy=PATH or --agent zero|random|expert")
-        for name in ("episodes", "horizon", "execute", "worlds", "workers"):
-            if getattr(self, name) < 1:
-                raise EvalError(f"eval: {name}={getattr(self, name)} is out of range; give 1 or more")
+        least = {"episodes": 1, "horizon": 1, "execute": 1, "worlds": 1, "workers": 1, "videos": 0}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise EvalError(f"eval: {name}={getattr(self, name)} is out of range; give {low} or more")
 
 
 @dataclass(frozen=True)

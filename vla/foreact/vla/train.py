@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,12 +68,18 @@ def train(config: TrainConfig, progress: ProgressFn = quiet) -> Outcome:
     _policy_contract(store.contract, config.streams)
     if not len(store):
         load_demonstrations(store, [], store.contract)
+    new = not config.out.exists()
     RunFolder.resume_or_create(config.out, "train", config, config.seed)
     started = time.monotonic()
-    if config.processes == 1:
-        _train_process(0, config, progress)
-    else:
-        _spawn(config, progress)
+    try:
+        if config.processes == 1:
+            _train_process(0, config, progress)
+        else:
+            _spawn(config, progress)
+    except ValueError:
+        if new and read_state(config.out) is None:
+            shutil.rmtree(config.out)
+        raise
     return _outcome(config, time.monotonic() - started)
 
 
@@ -98,7 +105,7 @@ def _spawn(config: TrainConfig, progress: ProgressFn) -> None:
     import tempfile
 
     from torch.multiprocessing import get_context
-    from torch.multiprocessing.spawn import start_processes
+    from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
     messages: Any = get_context("spawn").Queue()
     with tempfile.TemporaryDirectory(prefix="foreact-") as folder:
@@ -106,14 +113,22 @@ def _spawn(config: TrainConfig, progress: ProgressFn) -> None:
             _rank, (config, f"file://{folder}/meet", messages), config.processes, join=False, start_method="spawn"
         )
         assert ranks is not None
-        alive = True
+        alive, failure = True, None
         while alive:
-            alive = not ranks.join(timeout=0.2)
+            try:
+                alive = not ranks.join(timeout=0.2)
+            except ProcessExitedException as error:
+                alive, failure = False, error
             try:
                 while True:
-                    progress(*messages.get_nowait())
+                    message = messages.get_nowait()
+                    if isinstance(message, ValueError):
+                        raise message
+                    progress(*message)
             except queue.Empty:
                 continue
+        if failure is not None:
+            raise failure
 
 
 def _rank(rank: int, config: TrainConfig, meet: str, messages: Any) -> None:  # noqa: ANN401
@@ -126,6 +141,9 @@ def _rank(rank: int, config: TrainConfig, meet: str, messages: Any) -> None:  # 
     dist.init_process_group(backend, init_method=meet, rank=rank, world_size=config.processes)
     try:
         _train_process(rank, config, (lambda *message: messages.put(message)) if rank == 0 else quiet)
+    except ValueError as error:
+        messages.put(error)  # what a user can mend is told by the command, without the trace of one of its processes
+        raise SystemExit(1) from error
     finally:
         dist.destroy_process_group()
 
