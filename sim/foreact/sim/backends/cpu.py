@@ -1,0 +1,127 @@
+"""Worlds on `mujoco.batch.Batch`: C threads, live NumPy views, the same bits at any number of threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, override
+
+import numpy as np
+
+from foreact.sim.backends.base import Fresh, SimBackend, Snapshot, WorldError, WorldsFailed
+
+if TYPE_CHECKING:
+    import mujoco
+
+__all__ = ["CpuBackend", "warning_names"]
+
+STAGES = {"none": 0, "velocity": 2, "acceleration": 3}  # mjtStage
+ROWS = "rows"
+
+
+class CpuBackend(SimBackend):
+    """See `SimBackend`.
+
+    Args:
+        model: Compiled.
+        nworld: N.
+        threads: C threads, the caller's included; 0 for one per core.
+    """
+
+    xp: Any = np
+
+    def __init__(self, model: mujoco.MjModel, nworld: int, threads: int = 0) -> None:
+        from mujoco.batch import Batch, SimulationError
+
+        self.model, self.nworld = model, nworld
+        self._error = SimulationError
+        self._threads = threads
+        self._batch = Batch(model, nworld, threads)
+        self._views: dict[str, np.ndarray] = {}
+        self._fields: dict[str, np.ndarray] = {}
+
+    @override
+    def view(self, field: str) -> np.ndarray:
+        if field not in self._views:
+            self._views[field] = self._batch.bind(field)
+        return self._views[field]
+
+    @override
+    def model_field(self, field: str) -> np.ndarray:
+        if field not in self._fields:
+            self._fields[field] = self._batch.expand(field)
+        return self._fields[field]
+
+    @override
+    def step(self, substeps: int = 1, ids: np.ndarray | None = None, fresh: Fresh = "none") -> None:
+        try:
+            self._batch.step(ids, substeps, STAGES[fresh])
+        except self._error as error:
+            raise self._failed(error) from error
+
+    @override
+    def reset(self, ids: np.ndarray | None = None, key: int = -1) -> None:
+        self._batch.reset(ids, key, STAGES["none"])
+
+    @override
+    def forward(self, ids: np.ndarray | None = None, fresh: Fresh = "acceleration") -> None:
+        try:
+            self._batch.forward(ids, STAGES[fresh])
+        except self._error as error:
+            raise self._failed(error) from error
+
+    @override
+    def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
+        chosen = slice(None) if ids is None else ids
+        fields = {name: values[chosen].copy() for name, values in self._fields.items()}
+        return Snapshot({ROWS: self._batch.state[chosen].copy()}, fields)
+
+    @override
+    def restore(self, snapshot: Snapshot, ids: np.ndarray | None = None) -> None:
+        chosen = slice(None) if ids is None else ids
+        self._batch.state[chosen] = snapshot.state[ROWS]
+        for name, values in snapshot.model.items():
+            self.model_field(name)[chosen] = values
+
+    @override
+    def fork(self, ids: np.ndarray, copies: int, into: SimBackend | None = None) -> CpuBackend:
+        target = _fork_target(self, len(ids) * copies, into)
+        np.copyto(_grouped(target._batch.state, copies), self._batch.state[ids][:, None])
+        for name, values in self._fields.items():
+            np.copyto(_grouped(target.model_field(name), copies), values[ids][:, None])
+        return target
+
+    def empty_like(self, nworld: int) -> CpuBackend:
+        """A backend of another size on the same model and as many threads."""
+        return CpuBackend(self.model, nworld, self._threads)
+
+    @override
+    def warnings(self) -> dict[str, np.ndarray]:
+        counts = self._batch.warning[:, :, 1]  # mjWarningStat: lastinfo, number
+        return {name: counts[:, index].copy() for index, name in enumerate(warning_names())}
+
+    def _failed(self, error: Any) -> WorldsFailed:
+        return WorldsFailed([WorldError(int(world), self._batch.error(int(world))) for world in error.ids])
+
+
+def warning_names() -> list[str]:
+    """Names of the engine's warnings in its own order, such as `bad_qacc`."""
+    import mujoco
+
+    return [_snake(name.removeprefix("mjWARN_")) for name in mujoco.mjtWarning.__members__ if name != "mjNWARNING"]
+
+
+def _snake(name: str) -> str:
+    for kind in ("CONTACT", "CNSTR", "BAD"):
+        name = name.replace(kind, f"{kind}_")
+    return name.lower()
+
+
+def _fork_target(source: Any, nworld: int, into: Any) -> Any:
+    if into is None:
+        return source.empty_like(nworld)
+    if type(into) is not type(source) or into.model is not source.model or into.nworld != nworld:
+        raise ValueError(f"fork: `into` must be a fork of the same worlds with {nworld} worlds, got {into.nworld}")
+    return into
+
+
+def _grouped(values: np.ndarray, copies: int) -> np.ndarray:
+    return values.reshape(-1, copies, *values.shape[1:])

@@ -1,0 +1,163 @@
+"""Worlds stepped one after the other by plain `mj_step`, as MuJoCo's manual does it: what the others must equal."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, override
+
+import numpy as np
+
+from foreact.sim.backends.base import Fresh, SimBackend, Snapshot, WorldError, WorldsFailed
+from foreact.sim.backends.cpu import warning_names
+
+if TYPE_CHECKING:
+    import mujoco
+
+__all__ = ["RefBackend"]
+
+STATE_FIELDS = (
+    "time", "qpos", "qvel", "act", "qacc_warmstart", "ctrl", "qfrc_applied", "xfrc_applied", "eq_active", "mocap_pos",
+    "mocap_quat", "userdata",
+)  # fmt: skip
+
+
+class RefBackend(SimBackend):
+    """See `SimBackend`. Views are copied to and from each world's own MjData, so every call costs a loop.
+
+    Args:
+        model: Compiled.
+        nworld: N.
+    """
+
+    xp: Any = np
+
+    def __init__(self, model: mujoco.MjModel, nworld: int) -> None:
+        import mujoco
+        from mujoco import batch
+
+        self.model, self.nworld = model, nworld
+        self._mujoco, self._known = mujoco, batch
+        self._models = [copy.copy(model) for _ in range(nworld)]
+        self._data = [mujoco.MjData(each) for each in self._models]
+        self._views: dict[str, np.ndarray] = {}
+        self._fields: dict[str, np.ndarray] = {}
+        for name in STATE_FIELDS:
+            self.view(name)
+
+    @override
+    def view(self, field: str) -> np.ndarray:
+        if field not in self._known.DATA_FIELDS:
+            raise ValueError(f"{field} is not a field of MjData that can be viewed")
+        if field not in self._views:
+            first = np.asarray(getattr(self._data[0], field))
+            dtype = np.float64 if field in STATE_FIELDS else first.dtype
+            self._views[field] = np.zeros((self.nworld, *first.shape), dtype)
+            if field in STATE_FIELDS:
+                self._collect(range(self.nworld), (field,))
+        return self._views[field]
+
+    @override
+    def model_field(self, field: str) -> np.ndarray:
+        if field not in self._known.MODEL_FIELDS:
+            raise ValueError(f"{field} is not a field of MjModel that may differ between worlds")
+        if field not in self._fields:
+            self._fields[field] = np.stack([np.array(_model_array(each, field)) for each in self._models])
+        return self._fields[field]
+
+    @override
+    def step(self, substeps: int = 1, ids: np.ndarray | None = None, fresh: Fresh = "none") -> None:
+        def advance(model: mujoco.MjModel, data: mujoco.MjData) -> None:
+            self._mujoco.mj_step(model, data, substeps)
+            _compute(model, data, fresh)
+
+        self._each(ids, advance)
+
+    @override
+    def reset(self, ids: np.ndarray | None = None, key: int = -1) -> None:
+        for world in self._selected(ids):
+            if key < 0:
+                self._mujoco.mj_resetData(self._models[world], self._data[world])
+            else:
+                self._mujoco.mj_resetDataKeyframe(self._models[world], self._data[world], key)
+        self._collect(self._selected(ids), STATE_FIELDS)
+
+    @override
+    def forward(self, ids: np.ndarray | None = None, fresh: Fresh = "acceleration") -> None:
+        self._each(ids, lambda model, data: _compute(model, data, fresh))
+
+    @override
+    def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
+        chosen = self._selected(ids)
+        state = {name: self._views[name][chosen].copy() for name in STATE_FIELDS}
+        return Snapshot(state, {name: values[chosen].copy() for name, values in self._fields.items()})
+
+    @override
+    def restore(self, snapshot: Snapshot, ids: np.ndarray | None = None) -> None:
+        chosen = self._selected(ids)
+        for name, values in snapshot.state.items():
+            self._views[name][chosen] = values
+        for name, values in snapshot.model.items():
+            self.model_field(name)[chosen] = values
+
+    @override
+    def fork(self, ids: np.ndarray, copies: int, into: SimBackend | None = None) -> RefBackend:
+        target: Any = RefBackend(self.model, len(ids) * copies) if into is None else into
+        if not isinstance(target, RefBackend) or target.model is not self.model or target.nworld != len(ids) * copies:
+            raise ValueError(f"fork: `into` must be a fork of the same worlds with {len(ids) * copies} worlds")
+        target.restore(self.snapshot(np.repeat(ids, copies)))
+        return target
+
+    @override
+    def warnings(self) -> dict[str, np.ndarray]:
+        counts = np.array([[each.number for each in data.warning] for data in self._data])
+        return {name: counts[:, index] for index, name in enumerate(warning_names())}
+
+    def _each(self, ids: np.ndarray | None, call: Any) -> None:
+        failed: list[WorldError] = []
+        done: list[int] = []
+        for world in self._selected(ids):
+            model, data = self._models[world], self._data[world]
+            for name, values in self._fields.items():
+                _model_array(model, name)[...] = values[world]
+            for name in STATE_FIELDS:
+                _assign(data, name, self._views[name][world])
+            try:
+                call(model, data)
+            except self._mujoco.FatalError as error:
+                failed.append(WorldError(int(world), str(error)))
+                continue
+            done.append(int(world))
+        self._collect(done, tuple(self._views))
+        if failed:
+            raise WorldsFailed(failed)
+
+    def _collect(self, worlds: Any, names: tuple[str, ...]) -> None:
+        for name in names:
+            values = self._views[name]
+            for world in worlds:
+                values[world] = getattr(self._data[world], name)
+
+    def _selected(self, ids: np.ndarray | None) -> np.ndarray:
+        if ids is None:
+            return np.arange(self.nworld)
+        return np.flatnonzero(ids) if np.asarray(ids).dtype == bool else np.asarray(ids)
+
+
+def _compute(model: mujoco.MjModel, data: mujoco.MjData, fresh: Fresh) -> None:
+    import mujoco
+
+    if fresh == "velocity":
+        mujoco.mj_step1(model, data)
+    elif fresh == "acceleration":
+        mujoco.mj_forward(model, data)
+
+
+def _model_array(model: mujoco.MjModel, field: str) -> np.ndarray:
+    return getattr(model.opt, field[4:]) if field.startswith("opt.") else getattr(model, field)
+
+
+def _assign(data: mujoco.MjData, name: str, value: np.ndarray) -> None:
+    if name == "time":
+        data.time = float(value)
+    else:
+        getattr(data, name)[...] = value

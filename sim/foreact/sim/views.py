@@ -1,0 +1,112 @@
+"""Named live arrays over a backend's worlds: what terms of a task read and write.
+
+Shape letters: N = worlds.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import mujoco
+
+    from foreact.sim.backends import SimBackend
+
+__all__ = ["Named", "Views"]
+
+KINDS = ("joint", "body", "geom", "site", "sensor", "actuator", "camera")
+
+
+class Views:
+    """`views.qpos` is the live (N, nq) array, `views.body("torso").xpos` the live (N, 3) part of `xpos`.
+
+    Args:
+        backend: The worlds.
+        control_dt: Time of one control step [s].
+    """
+
+    def __init__(self, backend: SimBackend, control_dt: float) -> None:
+        self.backend, self.xp, self.dt = backend, backend.xp, control_dt
+        self.before: dict[str, Any] = {}
+        self.command: dict[str, Any] = {}
+        self.action: Any = None
+        self.nworld = backend.nworld
+
+    def __getattr__(self, field: str) -> Any:
+        if field.startswith("_"):
+            raise AttributeError(field)
+        values = self.backend.view(field)
+        self.__dict__[field] = values  # looked up once
+        return values
+
+    def model(self, field: str) -> Any:
+        """A live (N, ...) array of a model field with one value per world."""
+        return self.backend.model_field(field)
+
+    def joint(self, name: str) -> Named:
+        """Parts of arrays that belong to a joint: `qpos`, `qvel`, `xanchor`, ..."""
+        return Named(self, "joint", name)
+
+    def body(self, name: str) -> Named:
+        """Parts of arrays that belong to a body: `xpos`, `xquat`, `cvel`, ..."""
+        return Named(self, "body", name)
+
+    def geom(self, name: str) -> Named:
+        """Parts of arrays that belong to a geom: `xpos`, `xmat`."""
+        return Named(self, "geom", name)
+
+    def site(self, name: str) -> Named:
+        """Parts of arrays that belong to a site: `xpos`, `xmat`."""
+        return Named(self, "site", name)
+
+    def sensor(self, name: str) -> Named:
+        """Parts of arrays that belong to a sensor: `data`."""
+        return Named(self, "sensor", name)
+
+    def actuator(self, name: str) -> Named:
+        """Parts of arrays that belong to an actuator: `ctrl`, `force`, ..."""
+        return Named(self, "actuator", name)
+
+    @cached_property
+    def template(self) -> mujoco.MjData:
+        """One MjData of the model, for the shapes and places of named parts."""
+        import mujoco
+
+        return mujoco.MjData(self.backend.model)
+
+
+class Named:
+    """The parts of the backend's arrays that belong to one named object."""
+
+    def __init__(self, views: Views, kind: str, name: str) -> None:
+        try:
+            self.__dict__["_part"] = getattr(views.template, kind)(name)
+        except KeyError as error:
+            raise ValueError(f"the model has no {kind} {name!r}: {error.args[0]}") from None
+        self.__dict__["_views"] = views
+
+    def __getattr__(self, attribute: str) -> Any:
+        part = getattr(self._part, attribute)
+        field, start = _place(self._views.template, part)
+        values = getattr(self._views, field)
+        flat = values.reshape(values.shape[0], -1)[:, start : start + part.size]
+        found = flat.reshape(values.shape[0], *part.shape)
+        self.__dict__[attribute] = found
+        return found
+
+
+def _place(data: mujoco.MjData, part: np.ndarray) -> tuple[str, int]:
+    """The field of MjData that holds an array, and where it begins there [elements]."""
+    from mujoco.batch import DATA_FIELDS
+
+    for field in DATA_FIELDS:
+        whole = getattr(data, field, None)
+        if not isinstance(whole, np.ndarray) or whole.dtype != part.dtype:
+            continue
+        offset = part.ctypes.data - whole.ctypes.data
+        if 0 <= offset and offset + part.nbytes <= whole.nbytes:
+            return field, offset // whole.itemsize
+    raise ValueError("no field that a backend shows holds this part")

@@ -1,0 +1,120 @@
+"""Worlds of a task: Gymnasium's numbers, exact snapshots, futures that can be trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from foreact.sim.classic import CLASSIC
+from foreact.sim.task import Field
+from foreact.sim.taskworlds import TaskWorlds
+
+PLAIN: dict[str, tuple[str, dict[str, Any]]] = {
+    "reacher": ("Reacher-v5", {"reward_dist_weight": 1, "reward_control_weight": 1}),
+    "half-cheetah": ("HalfCheetah-v5", {}),
+    "ant": ("Ant-v5", {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0}),
+}
+
+
+def actions(worlds: TaskWorlds, seed: int, steps: int) -> np.ndarray:
+    shape = (steps, len(worlds), len(worlds.low))
+    return np.random.default_rng(seed).uniform(worlds.low, worlds.high, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_observations_and_rewards_are_those_of_gymnasium(name: str) -> None:
+    known, options = PLAIN[name]
+    theirs: Any = gymnasium.make(known, **options).unwrapped
+    ours = TaskWorlds(CLASSIC[name](), 1)
+    theirs.reset(seed=0)
+    ours.reset(seeds=[0])
+    ours.views.qpos[0], ours.views.qvel[0] = theirs.data.qpos, theirs.data.qvel
+    ours.views.qacc_warmstart[0] = theirs.data.qacc_warmstart
+    for action in actions(ours, 1, 30):
+        seen, reward, ended, _, _ = theirs.step(action[0])
+        step = ours.step(action)
+        np.testing.assert_allclose(step.observation[0], seen, atol=2e-5)
+        # Gymnasium's ant takes its speed from body positions, which lag one sub-step
+        np.testing.assert_allclose(step.reward[0], reward, rtol=1e-4, atol=2e-2 if name == "ant" else 1e-4)
+        assert bool(step.terminated[0]) == ended
+
+
+@pytest.mark.parametrize("name", CLASSIC)
+def test_a_snapshot_reproduces_the_next_200_steps_bit_for_bit(name: str) -> None:
+    worlds = TaskWorlds(CLASSIC[name](), 8, seed=3)
+    worlds.reset()
+    plan = actions(worlds, 0, 220)
+    for action in plan[:20]:
+        worlds.step(action)
+    kept = worlds.snapshot()
+    first = [trace(worlds.step(action)) for action in plan[20:]]
+    worlds.restore(kept)
+    second = [trace(worlds.step(action)) for action in plan[20:]]
+    assert sum(len(each[3]) for each in first) > 0 or name in ("half-cheetah", "ant")
+    for before, after in zip(first, second, strict=True):
+        for one, other in zip(before, after, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def trace(step: Any) -> tuple[np.ndarray, ...]:
+    return step.observation.copy(), step.reward.copy(), step.terminated.copy(), step.ended.copy()
+
+
+@pytest.mark.parametrize("name", ["cartpole", "half-cheetah"])
+def test_futures_of_equal_seeds_are_equal_at_any_number_of_threads(name: str) -> None:
+    def heavier(views: Any, ids: np.ndarray, random: Any) -> None:
+        views.model("body_mass")[ids] *= random.uniform(ids, 1, 0.5, 2.0)
+
+    futures = []
+    for threads, seed in ((1, 0), (2, 0), (2, 1)):
+        worlds = TaskWorlds(CLASSIC[name](), 20, threads=threads)
+        worlds.reset(seeds=np.arange(20))
+        for action in actions(worlds, 0, 5):
+            worlds.step(action)
+        fork = worlds.fork(np.array([3, 7, 11]), 32, hidden=(heavier,), seed=seed)
+        for action in actions(fork, 1, 20):
+            step = fork.step(np.repeat(action[::32], 32, axis=0))
+        futures.append(step.observation.copy())
+    np.testing.assert_array_equal(futures[0], futures[1])
+    assert not np.array_equal(futures[1], futures[2])
+    assert len(np.unique(futures[0][:32], axis=0)) == 32
+
+
+def test_neighbours_in_memory_are_observed_by_one_copy() -> None:
+    worlds = TaskWorlds(CLASSIC["half-cheetah"](), 3)
+    assert worlds.task.observe == (Field("qpos", 1), Field("qvel"))
+    assert len(worlds._observed._parts) == 1 and not worlds._observed.reads_derived
+    observed = worlds.reset(seeds=[1, 2, 3])
+    expected = np.concatenate([worlds.views.qpos[:, 1:], worlds.views.qvel], axis=1).astype(np.float32)
+    np.testing.assert_array_equal(observed, expected)
+
+
+def test_an_episode_that_ends_starts_anew_and_tells_its_last_observation() -> None:
+    worlds = TaskWorlds(CLASSIC["cartpole"](), 4)
+    worlds.reset(seeds=[0, 1, 2, 3])
+    for _ in range(100):
+        step = worlds.step(np.full((4, 1), 3.0, np.float32))
+        if len(step.ended):
+            break
+    assert step.terminated[step.ended].all() and (np.abs(step.final[:, 1]) > 0.2).all()
+    assert (np.abs(step.observation[step.ended]) <= 0.01).all() and (worlds.steps[step.ended] == 0).all()
+
+
+def test_a_world_does_not_depend_on_its_neighbours() -> None:
+    many, one = TaskWorlds(CLASSIC["ant"](), 5), TaskWorlds(CLASSIC["ant"](), 1)
+    many.reset(seeds=[5, 6, 7, 8, 9])
+    one.reset(seeds=[8])
+    for action in actions(many, 2, 60):
+        together = many.step(action).observation[3].copy()
+        alone = one.step(action[3:4]).observation[0]
+        np.testing.assert_array_equal(together, alone)
+
+
+def test_wrong_actions_are_refused() -> None:
+    worlds = TaskWorlds(CLASSIC["ant"](), 2)
+    worlds.reset()
+    with pytest.raises(ValueError, match=r"\(2, 8\), got \(2, 7\)"):
+        worlds.step(np.zeros((2, 7)))
