@@ -16,16 +16,7 @@ from foreact.sim.random import WorldRandom
 from foreact.sim.task import Field, Measure, SimTask, noisy_start
 from foreact.sim.views import Views
 
-__all__ = ["CLASSIC", "classic_task"]
-
-
-def classic_task(name: str) -> SimTask:
-    """A classic task by its name.
-
-    Raises:
-        KeyError: No such task.
-    """
-    return CLASSIC[name]()
+__all__ = ["CLASSIC", "TASKS"]
 
 
 def _asset(name: str) -> Path:
@@ -137,9 +128,10 @@ def humanoid() -> SimTask:
     )
 
 
-CLASSIC: dict[str, Callable[[], SimTask]] = {
+TASKS: dict[str, Callable[[], SimTask]] = {
     "cartpole": cartpole, "reacher": reacher, "half-cheetah": half_cheetah, "ant": ant, "humanoid": humanoid,
 }  # fmt: skip
+CLASSIC = TASKS
 
 
 def _effort(views: Views) -> Any:

@@ -15,7 +15,7 @@ from foreact.episodes.runfolder import RunFolder
 from foreact.sim.attempts import AttemptLedger
 from foreact.sim.demonstration import DemonstrationRules
 from foreact.sim.recording_job import Job, JobResult, run_job
-from foreact.sim.registry import resolve
+from foreact.sim.registry import definition, resolve
 from foreact.sim.seeds import INDEX_LIMIT, SEED_LIMIT, Split
 from foreact.sim.workers import worker_processes
 
@@ -120,7 +120,7 @@ class _Recording:
         from foreact.episodes.store import EpisodeStore
         from foreact.sim.metaworld import default_cameras, policy_contract
 
-        tasks = resolve(config.tasks)
+        tasks = tuple(definition(name).name for name in resolve(config.tasks))
         contract = policy_contract(default_cameras(config.front, config.wrist))
         rules: dict[str, JSON] = {**asdict(config.rules), "segmentation": config.segmentation}
         self.store = EpisodeStore.create(config.out, contract, attributes={"recorded": rules})

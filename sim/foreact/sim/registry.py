@@ -1,7 +1,8 @@
 """Tasks by name: built-in ones, those of installed plug-ins, aliases, and near matches for a name nobody has.
 
-A task is registered as `package.module:attribute`; the attribute is called with the task's name and returns a
-`TaskDefinition`. Nothing is imported before a task is asked for. A third party adds tasks in its `pyproject.toml`:
+A task is registered as `package.module:attribute`; the attribute is called with the task's name and returns either a
+`TaskDefinition` (a Meta-World kind of task, with demonstrations and pictures) or a `SimTask` (terms over many worlds).
+Nothing heavy is imported before a task is asked for. A third party adds tasks in its `pyproject.toml`:
 
     [project.entry-points."foreact.tasks"]
     stack-cubes = "their_package.tasks:definition"
@@ -20,15 +21,31 @@ from foreact.sim.instructions import metaworld_task_names
 
 if TYPE_CHECKING:
     from foreact.sim.definitions import TaskDefinition
+    from foreact.sim.task import SimTask
 
-__all__ = ["ENTRY_POINT_GROUP", "TaskRegistry", "UnknownTask", "aliases", "definition", "names", "resolve"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "TaskRegistry",
+    "UnknownTask",
+    "WrongKind",
+    "aliases",
+    "definition",
+    "names",
+    "resolve",
+    "sim_task",
+]
 
 ENTRY_POINT_GROUP = "foreact.tasks"
 METAWORLD_TARGET = "foreact.sim.definitions:metaworld_definition"
+SIM_TARGET = "foreact.sim.families:sim_task"
 
 
 class UnknownTask(ValueError):
     """No task has this name; the message lists near matches."""
+
+
+class WrongKind(ValueError):
+    """The task exists, but not as what was asked for."""
 
 
 class TaskRegistry:
@@ -87,7 +104,7 @@ class TaskRegistry:
         guess = f"did you mean {', '.join(near)}?" if near else "nothing comes near it."
         raise UnknownTask(f"unknown task {name!r}: {guess} `foreact tasks` lists all {len(self._targets)}")
 
-    def definition(self, name: str) -> TaskDefinition:
+    def definition(self, name: str) -> TaskDefinition | SimTask:
         """Import what was registered under a name and call it.
 
         Args:
@@ -122,6 +139,10 @@ def _registry() -> TaskRegistry:
     registry = TaskRegistry()
     for name in metaworld_task_names():
         registry.register(name, METAWORLD_TARGET, alias=name.removesuffix("-v3"))
+    from foreact.sim.families import sim_task_names
+
+    for name in sim_task_names():
+        registry.register(name, SIM_TARGET)
     for point in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
         registry.register(point.name, point.value)
     return registry
@@ -157,7 +178,28 @@ def resolve(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def definition(name: str) -> TaskDefinition:
-    """The definition of one task.
+    """The definition of a task with demonstrations and pictures.
+
+    Args:
+        name: A full name or an alias.
+
+    Raises:
+        UnknownTask: Nothing has that name; near matches are listed.
+        WrongKind: It is a `SimTask`.
+    """
+    from foreact.sim.task import SimTask
+
+    found = _registry().definition(name)
+    if isinstance(found, SimTask):
+        raise WrongKind(
+            f"task {name!r} has no demonstrations and no pictures for a policy; "
+            f"try it with: foreact eval --agent random tasks=[{name}] out=runs/x"
+        )
+    return found
+
+
+def sim_task(name: str) -> SimTask | None:
+    """A task over many worlds; None if the name is that of a task with demonstrations and pictures.
 
     Args:
         name: A full name or an alias.
@@ -165,4 +207,7 @@ def definition(name: str) -> TaskDefinition:
     Raises:
         UnknownTask: Nothing has that name; near matches are listed.
     """
-    return _registry().definition(name)
+    from foreact.sim.task import SimTask
+
+    found = _registry().definition(name)
+    return found if isinstance(found, SimTask) else None

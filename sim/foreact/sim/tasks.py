@@ -10,6 +10,7 @@ from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.sim import registry
 from foreact.sim.definitions import SceneFacts, TaskDefinition
 from foreact.sim.seeds import layout_seed
+from foreact.sim.task import SimTask
 
 __all__ = ["TasksConfig", "tasks"]
 
@@ -53,28 +54,62 @@ def tasks(config: TasksConfig, progress: ProgressFn = quiet) -> Outcome:
     if config.sheet is not None:
         _draw_sheet(config, config.sheet, names, progress)
     path = config.sheet or Path(__file__).with_name("task_texts.toml")
-    definitions = [registry.definition(name) for name in names]
     if not config.names:
-        rows = tuple((d.name, _alias(d.name), d.text.main) for d in definitions)
+        rows = tuple((name, _alias(name), _instruction(name)) for name in names)
         return Outcome(path, {"tasks": list(names)}, ("task", "short name", "instruction"), rows)
-    facts = [d.facts() for d in definitions]
-    figures = {d.name: _figures(d, f) for d, f in zip(definitions, facts, strict=True)}
-    rows = tuple(row for d, f in zip(definitions, facts, strict=True) for row in _describe(d, f))
-    return Outcome(path, figures, ("task", "property", "value"), rows)
+    described = {name: _described(name) for name in names}
+    rows = tuple(
+        (name if place == 0 else "", *pair)
+        for name, (_, pairs) in described.items()
+        for place, pair in enumerate(pairs)
+    )
+    return Outcome(
+        path, {name: figures for name, (figures, _) in described.items()}, ("task", "property", "value"), rows
+    )
+
+
+def _instruction(name: str) -> str:
+    task = registry.sim_task(name)
+    return registry.definition(name).text.main if task is None else task.instruction
+
+
+def _described(name: str) -> tuple[JSON, list[tuple[str, str]]]:
+    """Figures of a task, and the same as pairs of property and value."""
+    task = registry.sim_task(name)
+    if task is not None:
+        figures = _sim_figures(task)
+        return figures, [(label.replace("_", " "), str(value)) for label, value in figures.items()]
+    definition = registry.definition(name)
+    facts = definition.facts()
+    return {**asdict(definition.text), **asdict(facts)}, _describe(definition, facts)
+
+
+def _sim_figures(task: SimTask) -> dict[str, JSON]:
+    from foreact.sim.families import expert
+    from foreact.sim.taskworlds import TaskWorlds
+
+    worlds = TaskWorlds(task, 1, threads=1)
+    ranges = [_range(float(low), float(high)) for low, high in zip(worlds.low, worlds.high, strict=True)]
+    return {
+        "instruction": task.instruction,
+        "actions": f"{len(ranges)} in " + ", ".join(dict.fromkeys(ranges)),
+        "observation": f"{worlds.observation_size} numbers",
+        "control_rate": f"{1 / worlds.views.dt:.4g} Hz, {task.substeps} engine steps each",
+        "horizon": f"{task.limit} control steps",
+        "ends": "when it fails" if task.terminate else "at its horizon",
+        "success": "yes" if task.success is not None else "a return only",
+        "scripted_expert": "yes" if expert(task.name) is not None else "no",
+    }
 
 
 def _alias(name: str) -> str:
     return next((alias for alias, full in registry.aliases().items() if full == name), "")
 
 
-def _figures(definition: TaskDefinition, facts: SceneFacts) -> JSON:
-    return {**asdict(definition.text), **asdict(facts)}
-
-
-def _describe(definition: TaskDefinition, facts: SceneFacts) -> list[tuple[str, str, str]]:
+def _describe(definition: TaskDefinition, facts: SceneFacts) -> list[tuple[str, str]]:
     text = definition.text
     ranges = [_range(low, high) for low, high in zip(facts.reset_low, facts.reset_high, strict=True)]
-    pairs = [
+    return [
         ("instruction", text.main),
         *[("paraphrase", sentence) for sentence in text.train[1:]],
         ("held out", text.held_out),
@@ -83,7 +118,6 @@ def _describe(definition: TaskDefinition, facts: SceneFacts) -> list[tuple[str, 
         ("scene", facts.scene),
         ("drawn at reset [m]", ", ".join(ranges)),
     ]
-    return [(definition.name if place == 0 else "", *pair) for place, pair in enumerate(pairs)]
 
 
 def _range(low: float, high: float) -> str:

@@ -13,8 +13,16 @@ from foreact.sim.tasks import TasksConfig, tasks
 
 def test_without_a_name_all_tasks_are_listed() -> None:
     outcome = tasks(TasksConfig())
-    assert len(outcome.rows) == 50
+    assert len(outcome.rows) >= 55
     assert ("push-v3", "push", "push the puck to the goal") in outcome.rows
+    assert ("half-cheetah", "", "run forwards") in outcome.rows
+
+
+def test_a_task_of_many_worlds_is_described() -> None:
+    figures = tasks(TasksConfig(("humanoid",))).figures["humanoid"]
+    assert isinstance(figures, dict)
+    assert figures["actions"] == "17 in -0.4..0.4" and figures["observation"] == "45 numbers"
+    assert str(figures["control_rate"]).startswith("66.67 Hz")
 
 
 def test_a_task_is_described() -> None:

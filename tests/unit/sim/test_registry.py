@@ -94,7 +94,7 @@ def test_plugins_add_tasks_and_may_not_replace_one(monkeypatch: pytest.MonkeyPat
 def test_a_definition_carries_the_texts_and_loads_no_simulator() -> None:
     code = (
         "import sys; from foreact.sim.registry import definition, names; d = definition('push');"
-        "assert (len(names()), d.text.main) == (50, 'push the puck to the goal');"
+        "assert (len(names()) >= 50, d.text.main) == (True, 'push the puck to the goal');"
         "heavy = {'mujoco', 'mujoco_warp', 'warp', 'metaworld', 'torch', 'PIL', 'zarr'} & set(sys.modules);"
         "assert not heavy, heavy"
     )

@@ -95,6 +95,8 @@ def evaluate(config: EvalConfig, progress: ProgressFn = quiet) -> Outcome:
     """
     from foreact.sim.workers import worker_processes
 
+    if config.agent is not None and (names := _simulated(config)):
+        return _run_agents(config, names, config.agent, progress)
     contract = _contract(config)
     trials = _trials(config)
     RunFolder.resume_or_create(config.out, "eval", config, config.seed)
@@ -113,6 +115,50 @@ def evaluate(config: EvalConfig, progress: ProgressFn = quiet) -> Outcome:
 
         film(config.out, config.videos, progress)
     return _outcome(config, report)
+
+
+def _simulated(config: EvalConfig) -> tuple[str, ...]:
+    """The tasks, if they are worlds of terms and not of Meta-World; one evaluation has one kind."""
+    from foreact.sim.registry import resolve, sim_task
+
+    names = resolve(config.tasks)
+    kinds = {name: sim_task(name) is not None for name in names}
+    if len(set(kinds.values())) > 1:
+        raise EvalError(f"eval: tasks of two kinds cannot be evaluated together: {', '.join(names)}")
+    return names if kinds[names[0]] else ()
+
+
+def _run_agents(config: EvalConfig, names: tuple[str, ...], agent: ControllerName, progress: ProgressFn) -> Outcome:
+    """A built-in agent on simulated tasks: returns and lengths, and success where a task has it."""
+    from foreact.sim.agents import check_agent, run_agent
+
+    for name in names:
+        check_agent(name, agent)
+    RunFolder.resume_or_create(config.out, "eval", config, config.seed)
+    figures: dict[str, Any] = {}
+    for done, name in enumerate(names):
+        progress(done, len(names), "evaluate")
+        episodes = run_agent(name, agent, config.episodes, config.seed, config.horizon)
+        figures[name] = {
+            "return_mean": round(float(episodes.returns.mean()), 4),
+            "return_std": round(float(episodes.returns.std()), 4),
+            "steps_mean": round(float(episodes.steps.mean()), 2),
+            **({} if episodes.success is None else _rate(episodes.success.tolist())),
+        }
+    progress(len(names), len(names), "evaluate")
+    report = {"policy": f"agent {agent}", "tasks": figures, "episodes": config.episodes, "horizon": config.horizon}
+    write_json_atomic(config.out / "report.json", report)
+    rows = tuple(
+        (
+            name,
+            f"{each['return_mean']:.2f} ± {each['return_std']:.2f}",
+            f"{each['steps_mean']:.1f}",
+            f"{each['success']:.2f}" if "success" in each else "",
+            str(config.episodes),
+        )
+        for name, each in figures.items()
+    )
+    return Outcome(config.out, report, ("task", "return", "steps", "success", "episodes"), rows)
 
 
 def load_results(out: Path) -> list[dict[str, Any]]:
