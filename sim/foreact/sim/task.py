@@ -20,7 +20,7 @@ from foreact.sim.views import Views
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["Act", "Event", "Field", "Measure", "SimTask", "noisy_start", "scaled_to_range"]
+__all__ = ["Act", "Command", "Event", "Field", "Measure", "SimTask", "noisy_start", "scaled_to_range"]
 
 Measure = Callable[[Views], Any]
 """Something seen in all worlds: (N,) or (N, k)."""
@@ -68,6 +68,7 @@ class SimTask:
         start: What happens at a reset, after the model's own defaults.
         each_step: What happens to all worlds before every control step.
         remember: Measures taken before physics, read by terms as `views.before[name]`.
+        commands: What worlds are told, by name.
         act: How actions reach the engine; None writes them into `ctrl`.
         low: Lowest actions (A,); None takes the actuators' ranges.
         high: Highest actions (A,); None takes the actuators' ranges.
@@ -87,6 +88,7 @@ class SimTask:
     start: Sequence[Event] = ()
     each_step: Sequence[Event] = ()
     remember: Mapping[str, Measure] = field(default_factory=dict)
+    commands: Mapping[str, Command] = field(default_factory=dict)
     act: Act | None = None
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
@@ -122,6 +124,21 @@ class SimTask:
         if unlimited.any():
             raise ValueError(f"task {self.name}: actuators without a range need low and high")
         return tuple(model.actuator_ctrlrange.T.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a world is told to do, drawn at its reset and then again every so often; terms read `views.command[name]`.
+
+    Attributes:
+        size: Elements k.
+        draw: Values for some worlds, (n, k), from their random streams.
+        every: Control steps until the next draw; 0 for never.
+    """
+
+    size: int
+    draw: Callable[[np.ndarray, WorldRandom], np.ndarray]
+    every: int = 0
 
 
 def noisy_start(position: float, velocity: float = 0.0, *, gaussian_velocity: bool = True) -> Event:

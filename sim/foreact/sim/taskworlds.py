@@ -82,6 +82,8 @@ class TaskWorlds:
         xp = self.backend.xp
         self._device = {"device": self.views.qpos.device} if xp is not np else {}
         self.steps = xp.zeros(nworld, dtype=xp.int32, **self._device)
+        for name, command in task.commands.items():
+            self.views.command[name] = xp.zeros((nworld, command.size), dtype=xp.float32, **self._device)
         self._reward = xp.zeros(nworld, dtype=xp.float32, **self._device)
         self._false = xp.zeros(nworld, dtype=xp.bool if xp is not np else bool, **self._device)
         self._observer: Observer | None = None
@@ -141,6 +143,7 @@ class TaskWorlds:
             task.act(views, actions)
         self.backend.step(task.substeps, None, task.fresh)
         self.steps += 1
+        self._redraw()
         reward = self._rewarded()
         terminated = self._any(task.terminate)
         truncated = self.steps >= task.limit
@@ -212,7 +215,20 @@ class TaskWorlds:
         for event in self.task.start:
             event(self.views, ids, self.random)
         self.steps[ids] = 0
+        for name in self.task.commands:
+            self._draw(name, ids)
         self._refresh(every)
+
+    def _redraw(self) -> None:
+        """Commands whose time has come, in worlds that go on."""
+        for name, command in self.task.commands.items():
+            if command.every:
+                self._draw(name, self._ended(self.steps % command.every == 0))
+
+    def _draw(self, name: str, ids: np.ndarray) -> None:
+        if len(ids):
+            values = self.task.commands[name].draw(ids, self.random)
+            self.views.command[name][ids] = self.views.xp.asarray(values, dtype=self.views.xp.float32, **self._device)
 
     def _refresh(self, ids: np.ndarray | None) -> None:
         """Derived fields at the present state, for terms that read them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import gymnasium
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from foreact.sim.classic import CLASSIC
-from foreact.sim.task import Field
+from foreact.sim.task import Command, Field
 from foreact.sim.taskworlds import TaskWorlds
 
 PLAIN: dict[str, tuple[str, dict[str, Any]]] = {
@@ -116,3 +117,24 @@ def test_wrong_actions_are_refused() -> None:
     worlds.reset()
     with pytest.raises(ValueError, match=r"\(2, 8\), got \(2, 7\)"):
         worlds.step(np.zeros((2, 7)))
+
+
+def test_commands_are_drawn_at_resets_and_then_every_so_often() -> None:
+    def draw(ids: np.ndarray, random: Any) -> np.ndarray:
+        return random.uniform(ids, 2, -1.0, 1.0)
+
+    told = dataclasses.replace(
+        CLASSIC["half-cheetah"](),
+        commands={"velocity": Command(2, draw, every=5), "mood": Command(1, lambda i, r: r.uniform(i, 1))},
+    )
+    worlds = TaskWorlds(told, 3)
+    worlds.reset(seeds=[0, 1, 2])
+    seen = [(worlds.views.command["velocity"].copy(), worlds.views.command["mood"].copy())]
+    for action in actions(worlds, 0, 11):
+        worlds.step(action)
+        seen.append((worlds.views.command["velocity"].copy(), worlds.views.command["mood"].copy()))
+    changed = [not np.array_equal(one[0], other[0]) for one, other in zip(seen, seen[1:], strict=False)]
+    assert [index + 1 for index, each in enumerate(changed) if each] == [5, 10]
+    assert all(np.array_equal(seen[0][1], mood) for _, mood in seen) and len(np.unique(seen[0][1])) == 3
+    fork = worlds.fork(np.array([2]), 2)
+    np.testing.assert_array_equal(fork.views.command["velocity"], np.repeat(seen[-1][0][[2]], 2, axis=0))
