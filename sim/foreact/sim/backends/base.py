@@ -111,12 +111,25 @@ class SimBackend(Protocol):
         """Compute derived fields at the present state."""
         ...
 
+    def derive_constants(self, ids: np.ndarray | None = None) -> None:
+        """Compute anew what the model derives from masses, inertias, sizes and places, such as `body_invweight0`.
+
+        Call it after such model fields were changed. The derived fields differ between worlds from then on.
+
+        Args:
+            ids: Sorted numbers of the worlds, int (n,), or a bool mask (N,); all if None.
+        """
+        ...
+
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
         """A copy of everything that decides the future of some worlds."""
         ...
 
     def restore(self, snapshot: Snapshot, ids: np.ndarray | None = None) -> None:
-        """Put worlds back; derived fields are refreshed by the next call."""
+        """Put worlds back; derived fields are refreshed by the next call.
+
+        Model fields that did not differ between worlds when the snapshot was taken get the compiled model's values.
+        """
         ...
 
     def fork(self, ids: np.ndarray, copies: int, into: SimBackend | None = None) -> SimBackend:
@@ -126,6 +139,9 @@ class SimBackend(Protocol):
             ids: Worlds to copy, int (n,).
             copies: How many of each.
             into: A backend that an earlier fork of this size returned, to be used again.
+
+        Raises:
+            ValueError: `into` has another model or size.
         """
         ...
 
@@ -141,7 +157,7 @@ def make_backend(kind: Literal["cpu", "ref", "warp"], model: mujoco.MjModel, nwo
         kind: `cpu` on MuJoCo's batch of simulations, `ref` one plain `mj_step` after the other, `warp` on MuJoCo Warp.
         model: Compiled.
         nworld: N.
-        options: `threads` for `cpu`; `device` for `warp`.
+        options: `threads` for `cpu`; `device`, `contacts` and `constraints` for `warp`.
 
     Raises:
         ValueError: Unknown kind, or no world.

@@ -11,7 +11,7 @@ from foreact.sim.backends.base import Fresh, SimBackend, Snapshot, WorldError, W
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["CpuBackend", "warning_names"]
+__all__ = ["CpuBackend", "compiled_values", "derived_fields", "warning_names"]
 
 STAGES = {"none": 0, "velocity": 2, "acceleration": 3}  # mjtStage
 ROWS = "rows"
@@ -69,6 +69,16 @@ class CpuBackend(SimBackend):
             raise self._failed(error) from error
 
     @override
+    def derive_constants(self, ids: np.ndarray | None = None) -> None:
+        try:
+            self._batch.set_const(ids)
+        except self._error as error:
+            raise self._failed(error) from error
+        for field in derived_fields():
+            if field not in self._fields and self._batch._b.expanded(field) is not None:
+                self.model_field(field)
+
+    @override
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
         chosen = slice(None) if ids is None else ids
         fields = {name: values[chosen].copy() for name, values in self._fields.items()}
@@ -78,8 +88,9 @@ class CpuBackend(SimBackend):
     def restore(self, snapshot: Snapshot, ids: np.ndarray | None = None) -> None:
         chosen = slice(None) if ids is None else ids
         self._batch.state[chosen] = snapshot.state[ROWS]
-        for name, values in snapshot.model.items():
-            self.model_field(name)[chosen] = values
+        for name in {*self._fields, *snapshot.model}:
+            values = snapshot.model.get(name)
+            self.model_field(name)[chosen] = compiled_values(self.model, name) if values is None else values
 
     @override
     def fork(self, ids: np.ndarray, copies: int, into: SimBackend | None = None) -> CpuBackend:
@@ -87,6 +98,9 @@ class CpuBackend(SimBackend):
         np.copyto(_grouped(target._batch.state, copies), self._batch.state[ids][:, None])
         for name, values in self._fields.items():
             np.copyto(_grouped(target.model_field(name), copies), values[ids][:, None])
+        for name in target._fields.keys() - self._fields.keys():
+            target._fields[name][:] = compiled_values(self.model, name)
+        target._batch.warning[:] = 0
         return target
 
     def empty_like(self, nworld: int) -> CpuBackend:
@@ -107,6 +121,20 @@ def warning_names() -> list[str]:
     import mujoco
 
     return [_snake(name.removeprefix("mjWARN_")) for name in mujoco.mjtWarning.__members__ if name != "mjNWARNING"]
+
+
+def derived_fields() -> tuple[str, ...]:
+    """Model fields that `mj_setConst` computes and that worlds may have of their own."""
+    import mujoco
+    from mujoco.batch import MODEL_FIELDS
+
+    # the batch's own list: what it gives each world a copy of
+    return tuple(name for name in mujoco.MjModel._setconst_outputs if name in MODEL_FIELDS)
+
+
+def compiled_values(model: mujoco.MjModel, field: str) -> np.ndarray:
+    """The compiled model's values of a field; those of options are named `opt.NAME`."""
+    return np.asarray(getattr(model.opt, field[4:]) if field.startswith("opt.") else getattr(model, field))
 
 
 def _snake(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, override
 import numpy as np
 
 from foreact.sim.backends.base import Fresh, SimBackend, Snapshot, WorldError, WorldsFailed
-from foreact.sim.backends.cpu import warning_names
+from foreact.sim.backends.cpu import compiled_values, derived_fields, warning_names
 
 if TYPE_CHECKING:
     import mujoco
@@ -61,7 +61,7 @@ class RefBackend(SimBackend):
         if field not in self._known.MODEL_FIELDS:
             raise ValueError(f"{field} is not a field of MjModel that may differ between worlds")
         if field not in self._fields:
-            self._fields[field] = np.stack([np.array(_model_array(each, field)) for each in self._models])
+            self._fields[field] = np.stack([np.array(compiled_values(each, field)) for each in self._models])
         return self._fields[field]
 
     @override
@@ -86,6 +86,19 @@ class RefBackend(SimBackend):
         self._each(ids, lambda model, data: _compute(model, data, fresh))
 
     @override
+    def derive_constants(self, ids: np.ndarray | None = None) -> None:
+        chosen = self._selected(ids)
+        for world in chosen:
+            model = self._models[world]
+            self._put_model(world)
+            self._mujoco.mj_setConst(model, self._mujoco.MjData(model))  # which overwrites the state it is given
+        for field in derived_fields():
+            before = compiled_values(self.model, field)
+            if field in self._fields or any((compiled_values(self._models[w], field) != before).any() for w in chosen):
+                own = self.model_field(field)
+                own[chosen] = [compiled_values(self._models[world], field) for world in chosen]
+
+    @override
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
         chosen = self._selected(ids)
         state = {name: self._views[name][chosen].copy() for name in STATE_FIELDS}
@@ -96,8 +109,9 @@ class RefBackend(SimBackend):
         chosen = self._selected(ids)
         for name, values in snapshot.state.items():
             self._views[name][chosen] = values
-        for name, values in snapshot.model.items():
-            self.model_field(name)[chosen] = values
+        for name in {*self._fields, *snapshot.model}:
+            values = snapshot.model.get(name)
+            self.model_field(name)[chosen] = compiled_values(self.model, name) if values is None else values
 
     @override
     def fork(self, ids: np.ndarray, copies: int, into: SimBackend | None = None) -> RefBackend:
@@ -105,6 +119,9 @@ class RefBackend(SimBackend):
         if not isinstance(target, RefBackend) or target.model is not self.model or target.nworld != len(ids) * copies:
             raise ValueError(f"fork: `into` must be a fork of the same worlds with {len(ids) * copies} worlds")
         target.restore(self.snapshot(np.repeat(ids, copies)))
+        for data in target._data:
+            for warning in data.warning:
+                warning.number = 0
         return target
 
     @override
@@ -117,8 +134,7 @@ class RefBackend(SimBackend):
         done: list[int] = []
         for world in self._selected(ids):
             model, data = self._models[world], self._data[world]
-            for name, values in self._fields.items():
-                _model_array(model, name)[...] = values[world]
+            self._put_model(world)
             for name in STATE_FIELDS:
                 _assign(data, name, self._views[name][world])
             try:
@@ -130,6 +146,16 @@ class RefBackend(SimBackend):
         self._collect(done, tuple(self._views))
         if failed:
             raise WorldsFailed(failed)
+
+    def _put_model(self, world: int) -> None:
+        """Give a world's model the values of its own."""
+        model = self._models[world]
+        for field, values in self._fields.items():
+            owner, name = (model.opt, field[4:]) if field.startswith("opt.") else (model, field)
+            if isinstance(getattr(owner, name), np.ndarray):
+                getattr(owner, name)[...] = values[world]
+            else:
+                setattr(owner, name, values[world].item())
 
     def _collect(self, worlds: Any, names: tuple[str, ...]) -> None:
         for name in names:
@@ -150,10 +176,6 @@ def _compute(model: mujoco.MjModel, data: mujoco.MjData, fresh: Fresh) -> None:
         mujoco.mj_step1(model, data)
     elif fresh == "acceleration":
         mujoco.mj_forward(model, data)
-
-
-def _model_array(model: mujoco.MjModel, field: str) -> np.ndarray:
-    return getattr(model.opt, field[4:]) if field.startswith("opt.") else getattr(model, field)
 
 
 def _assign(data: mujoco.MjData, name: str, value: np.ndarray) -> None:

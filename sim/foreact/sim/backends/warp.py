@@ -1,11 +1,15 @@
 """Worlds on MuJoCo Warp: float32 on one device, live torch tensors over the engine's own memory.
 
-On CUDA the sub-steps of a control step are one captured graph. On Warp's CPU device it is for checking what it
-computes, not for speed. Warp keeps going where worlds overflow its contact budget; `warnings` tells which did.
+The sub-steps of a control step are one captured graph, on CUDA and on Warp's CPU device alike; the latter is for
+checking what it computes, not for speed. Kernels run in torch's current stream, so that tensors need no waiting.
+Worlds that overflow their room for contacts or constraints go on; `warnings` tells which did.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
@@ -17,19 +21,31 @@ if TYPE_CHECKING:
 
 __all__ = ["WarpBackend"]
 
+STATE_FIELDS = (
+    "time", "qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl", "qfrc_applied", "xfrc_applied", "eq_active",
+    "mocap_pos", "mocap_quat", "userdata",
+)  # fmt: skip
+# what `set_const` computes; bounds of geoms too, but only where sizes differ
+DERIVED_CONSTANTS = (
+    "body_subtreemass", "body_invweight0", "dof_invweight0", "tendon_length0", "tendon_invweight0", "actuator_acc0",
+    "cam_pos0", "cam_poscom0", "cam_mat0", "light_pos0", "light_poscom0", "light_dir0", "eq_data",
+)  # fmt: skip
+BOUNDS = ("geom_aabb", "geom_rbound")
+
 
 class WarpBackend(SimBackend):
     """See `SimBackend`.
 
     Args:
-        model: Compiled.
+        model: Compiled; without sleeping, whose memory is no part of a world's state.
         nworld: N.
         device: Warp device, `cpu` or `cuda:0`.
-        contacts: Contacts per world to make room for; None lets the engine choose.
+        contacts: Contacts per world to make room for, shared by all worlds; None lets the engine choose.
         constraints: Constraint rows per world to make room for; None lets the engine choose.
 
     Raises:
         RuntimeError: The device does not exist.
+        ValueError: The model sleeps.
     """
 
     def __init__(
@@ -46,94 +62,96 @@ class WarpBackend(SimBackend):
         import warp
 
         warp.config.log_level = warp.LOG_WARNING
+        if model.opt.enableflags & mujoco.mjtEnableBit.mjENBL_SLEEP:
+            raise ValueError("the model enables sleep, which worlds on Warp cannot put back; disable it")
         self.xp: Any = torch
-        self.model, self.nworld, self.device = model, nworld, device
-        self._warp, self._engine = warp, mujoco_warp
+        self.model, self.nworld, self.device = model, nworld, _device(warp, device)
+        self._warp, self._engine, self._mujoco = warp, mujoco_warp, mujoco
+        self._torch_device = torch.device(warp.device_to_torch(self.device))
         self._room = {"nconmax": contacts, "njmax": constraints}
         self._views: dict[str, Any] = {}
-        self._batched: dict[str, int] = {}
+        self._fields: dict[str, Any] = {}
+        self._compiled: dict[str, Any] = {}
+        self._starts: dict[int, dict[str, Any]] = {}
         self._graphs: dict[tuple[int, Fresh], Any] = {}
         self._template = mujoco.MjData(model)
-        self._all_state = int(mujoco.mjtState.mjSTATE_INTEGRATION)
-        self._row = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION)
-        with warp.ScopedDevice(device):
-            self._model = mujoco_warp.put_model(model)
-            self._model.opt.warn_overflow = 0  # counted and named by world instead of printed
-            self._data = mujoco_warp.make_data(model, nworld=nworld, **self._room)
-            mujoco_warp.reset_data(self._model, self._data)
+        with self._scope():
+            self._model: Any = mujoco_warp.put_model(model)
+            self._model.opt.warn_overflow = 0  # named by world instead of printed
+            self._data: Any = mujoco_warp.make_data(model, nworld=nworld, **self._room)
+        self._overflow = warp.to_torch(self._data.overflow)
         self._overflowed = torch.zeros(nworld, dtype=torch.int32, device=self._torch_device)
-
-    @property
-    def _torch_device(self) -> str:
-        return "cpu" if self.device == "cpu" else self.device
+        self.reset()
 
     @override
     def view(self, field: str) -> Any:
         if field not in self._views:
-            array = getattr(self._data, field, None)
-            shape = getattr(self._template, field, None)
-            if array is None or shape is None:
+            array, known = getattr(self._data, field, None), getattr(self._template, field, None)
+            if not isinstance(array, self._warp.array) or known is None:
                 raise ValueError(f"{field} is not a field that MuJoCo Warp's data has")
-            tensor = self._warp.to_torch(array)
-            self._views[field] = tensor.view(self.nworld, *np.shape(shape))
+            tensor, shape = self._warp.to_torch(array), np.shape(known)
+            if tensor.numel() != self.nworld * int(np.prod(shape)):
+                raise ValueError(f"MuJoCo Warp lays {field} out in its own way; it cannot be viewed")
+            self._views[field] = tensor.view(self.nworld, *shape)
         return self._views[field]
 
     @override
     def model_field(self, field: str) -> Any:
-        if not hasattr(self._model, field) or not hasattr(self.model, field):
-            raise ValueError(f"{field} is not a field of MjModel that may differ between worlds")
-        if field not in self._batched:
+        if field not in self._fields:
             self._widen(field)
-        shape = np.shape(getattr(self.model, field))
-        return self._warp.to_torch(getattr(self._model, field)).view(self.nworld, *shape)
+        return self._fields[field]
 
     @override
     def step(self, substeps: int = 1, ids: np.ndarray | None = None, fresh: Fresh = "none") -> None:
-        kept = None if ids is None else (self._others(ids), self.snapshot(self._others(ids)))
-        with self._warp.ScopedDevice(self.device):
-            if self.device == "cpu":
-                self._advance(substeps, fresh)
-            else:
-                self._warp.capture_launch(self._graph(substeps, fresh))
-        self._overflowed |= self._warp.to_torch(self._data.overflow)
-        if kept is not None:
-            self.restore(kept[1], kept[0])
+        with self._scope(), self._others_kept(ids):
+            self._warp.capture_launch(self._graph(substeps, fresh))
+            self._overflowed |= self._overflow
 
     @override
     def reset(self, ids: np.ndarray | None = None, key: int = -1) -> None:
-        mask = self._mask(ids)
-        with self._warp.ScopedDevice(self.device):
-            chosen = self._warp.from_torch(mask, dtype=self._warp.bool)
-            if key < 0:
-                self._engine.reset_data(self._model, self._data, chosen)
-            else:
-                self._engine.reset_data_keyframe(self._model, self._data, key, chosen)
+        chosen = self._index(ids)
+        for name, values in self._start(key).items():
+            self.view(name)[chosen] = values
+        if key < 0 and "qpos0" in self._fields:
+            self.view("qpos")[chosen] = self._fields["qpos0"][chosen]
+        for pose in ("pos", "quat"):
+            if f"body_{pose}" in self._fields and self.model.nmocap and key < 0:
+                bodies = np.argsort(np.where(self.model.body_mocapid < 0, self.model.nbody, self.model.body_mocapid))
+                of_mocap = self._fields[f"body_{pose}"][:, bodies[: self.model.nmocap]]
+                self.view(f"mocap_{pose}")[chosen] = of_mocap[chosen]
+        self._overflow[chosen] = 0
 
     @override
     def forward(self, ids: np.ndarray | None = None, fresh: Fresh = "acceleration") -> None:
-        with self._warp.ScopedDevice(self.device):
-            self._compute(fresh)
+        if fresh != "none":
+            with self._scope(), self._others_kept(ids):
+                self._warp.capture_launch(self._graph(0, fresh))
+
+    @override
+    def derive_constants(self, ids: np.ndarray | None = None) -> None:
+        names = [*DERIVED_CONSTANTS, *(BOUNDS if "geom_size" in self._fields else ())]
+        derived = [self.model_field(name) for name in names if getattr(self.model, name).size]
+        others = self._others(ids)
+        kept = [values[others] for values in derived]
+        with self._scope():
+            self._engine.set_const(self._model, self._data)
+        for values, before in zip(derived, kept, strict=True):
+            values[others] = before
 
     @override
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
         chosen = self._index(ids)
-        rows = self._rows()
-        with self._warp.ScopedDevice(self.device):
-            self._engine.get_state(self._model, self._data, self._warp.from_torch(rows), self._all_state)
-        fields = {name: self.model_field(name)[chosen].clone() for name in self._batched}
-        return Snapshot({"rows": rows[chosen].clone()}, fields)
+        state = {name: self.view(name)[chosen].clone() for name in STATE_FIELDS}
+        return Snapshot(state, {name: values[chosen].clone() for name, values in self._fields.items()})
 
     @override
     def restore(self, snapshot: Snapshot, ids: np.ndarray | None = None) -> None:
         chosen = self._index(ids)
-        for name, values in snapshot.model.items():
-            self.model_field(name)[chosen] = values
-        rows = self._rows()
-        rows[chosen] = snapshot.state["rows"]
-        mask = self._mask(ids)
-        with self._warp.ScopedDevice(self.device):
-            chosen = self._warp.from_torch(mask, dtype=self._warp.bool)
-            self._engine.set_state(self._model, self._data, self._warp.from_torch(rows), self._all_state, chosen)
+        for name, values in snapshot.state.items():
+            self.view(name)[chosen] = values
+        for name in {*self._fields, *snapshot.model}:
+            values = self.model_field(name)
+            values[chosen] = snapshot.model.get(name, self._compiled[name])
 
     @override
     def fork(self, ids: np.ndarray, copies: int, into: SimBackend | None = None) -> WarpBackend:
@@ -142,10 +160,12 @@ class WarpBackend(SimBackend):
         if not isinstance(target, WarpBackend) or target.model is not self.model or target.nworld != nworld:
             raise ValueError(f"fork: `into` must be a fork of the same worlds with {nworld} worlds")
         target.restore(self.snapshot(np.repeat(ids, copies)))
+        for counts in (target._overflow, target._overflowed):
+            counts[:] = 0
         return target
 
     def empty_like(self, nworld: int) -> WarpBackend:
-        """A backend of another size on the same model, device and budget."""
+        """A backend of another size on the same model, device and room."""
         return WarpBackend(self.model, nworld, self.device, self._room["nconmax"], self._room["njmax"])
 
     @override
@@ -154,12 +174,29 @@ class WarpBackend(SimBackend):
         seen = self._overflowed.cpu().numpy()
         return {name: ((seen & bit) != 0).astype(np.int32) for name, bit in kinds.items()}
 
+    def _scope(self) -> Any:
+        """Whatever Warp is asked to do goes into torch's current stream."""
+        if self.device == "cpu":
+            return self._warp.ScopedDevice(self.device)
+        stream = self.xp.cuda.current_stream(self._torch_device)
+        return self._warp.ScopedStream(self._warp.stream_from_torch(stream))
+
+    @contextmanager
+    def _others_kept(self, ids: np.ndarray | None) -> Iterator[None]:
+        """Warp computes all worlds; those not asked for are put back, with every field that is viewed."""
+        if ids is None:
+            yield
+            return
+        others = self._others(ids)
+        watched = [self._overflow, *(self.view(name) for name in {*STATE_FIELDS, *self._views})]
+        kept = [values[others] for values in watched]
+        yield
+        for values, before in zip(watched, kept, strict=True):
+            values[others] = before
+
     def _advance(self, substeps: int, fresh: Fresh) -> None:
         for _ in range(substeps):
             self._engine.step(self._model, self._data)
-        self._compute(fresh)
-
-    def _compute(self, fresh: Fresh) -> None:
         if fresh == "velocity":
             self._engine.step1(self._model, self._data)
         elif fresh == "acceleration":
@@ -169,29 +206,46 @@ class WarpBackend(SimBackend):
         if (substeps, fresh) not in self._graphs:
             before = self.snapshot()
             self._advance(substeps, fresh)  # compiles what a capture must not
-            with self._warp.ScopedCapture() as capture:
+            # CUDA cannot capture its default stream, which is torch's own unless the caller chose another
+            stream = None if self.device == "cpu" else self._warp.Stream(self.device)
+            with self._warp.ScopedStream(stream), self._warp.ScopedCapture(self.device) as capture:
                 self._advance(substeps, fresh)
             self.restore(before)
             self._graphs[substeps, fresh] = capture.graph
         return self._graphs[substeps, fresh]
 
     def _widen(self, field: str) -> None:
-        """Give a model field a row per world; the engine lays arrays out when it makes the model."""
-        kept = {name: self.model_field(name).clone() for name in self._batched}
-        self._batched[field] = self.nworld
-        with self._warp.ScopedDevice(self.device):
-            self._model = self._engine.put_model(self.model, batch_sizes=self._batched)
-            self._model.opt.warn_overflow = 0
-        for name, values in kept.items():
-            self.model_field(name)[:] = values
-        self._graphs.clear()
+        """Give a model field a row per world, in place of the one row that the engine reads for all worlds."""
+        of_option = field.startswith("opt.")
+        name = field.removeprefix("opt.")
+        owner, known = (self._model.opt, self.model.opt) if of_option else (self._model, self.model)
+        spec = {each.name: each.type for each in dataclasses.fields(owner)}.get(name)
+        if not hasattr(known, name) or getattr(spec, "shape", (None,))[:1] != ("*",):
+            raise ValueError(f"{field} is not a field of MjModel that may differ between worlds on Warp")
+        array = getattr(owner, name)
+        shared = self._warp.to_torch(array)[:1].clone()
+        wide = shared.repeat(self.nworld, *[1] * (shared.ndim - 1))
+        setattr(owner, name, self._warp.from_torch(wide, dtype=array.dtype))
+        shape = np.shape(getattr(known, name))
+        self._fields[field], self._compiled[field] = wide.view(self.nworld, *shape), shared.view(*shape)
+        self._graphs.clear()  # they hold the addresses of the old arrays
 
-    def _rows(self) -> Any:
-        return self.xp.zeros(
-            (self.nworld, self._row),
-            dtype=self.xp.float32,
-            device=self._torch_device,
-        )
+    def _start(self, key: int) -> dict[str, Any]:
+        """State after a reset, by field."""
+        if not -1 <= key < self.model.nkey:
+            raise ValueError(f"key={key} is out of range; the model has {self.model.nkey} keyframes")
+        if key not in self._starts:
+            if key < 0:
+                self._mujoco.mj_resetData(self.model, self._template)
+            else:
+                self._mujoco.mj_resetDataKeyframe(self.model, self._template, key)
+            self._starts[key] = {
+                name: self.xp.as_tensor(
+                    np.array(getattr(self._template, name)), dtype=self.view(name).dtype, device=self._torch_device
+                )
+                for name in STATE_FIELDS
+            }
+        return self._starts[key]
 
     def _index(self, ids: np.ndarray | None) -> Any:
         if ids is None:
@@ -199,11 +253,17 @@ class WarpBackend(SimBackend):
         chosen = np.flatnonzero(ids) if np.asarray(ids).dtype == bool else np.asarray(ids)
         return self.xp.as_tensor(chosen.astype(np.int64), device=self._torch_device)
 
-    def _mask(self, ids: np.ndarray | None) -> Any:
-        mask = self.xp.zeros(self.nworld, dtype=self.xp.bool, device=self._torch_device)
-        mask[self._index(ids)] = True
-        return mask
-
-    def _others(self, ids: np.ndarray) -> np.ndarray:
+    def _others(self, ids: np.ndarray | None) -> Any:
+        if ids is None:
+            return self._index(np.zeros(0, np.int64))
         chosen = np.asarray(ids) if np.asarray(ids).dtype == bool else np.isin(np.arange(self.nworld), ids)
-        return np.flatnonzero(~chosen)
+        return self._index(np.flatnonzero(~chosen))
+
+
+def _device(warp: Any, name: str) -> str:
+    """Warp's own name of a device, such as `cuda:0` for `cuda`."""
+    try:
+        return warp.get_device(name).alias
+    except (ValueError, RuntimeError) as error:
+        known = ", ".join(each.alias for each in warp.get_devices())
+        raise RuntimeError(f"Warp has no device {name!r}; it finds {known}") from error
