@@ -146,7 +146,7 @@ def noisy_start(position: float, velocity: float = 0.0, *, gaussian_velocity: bo
 
     def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
         draw = random.uniform(ids, views.qpos.shape[1], -position, position)
-        views.qpos[ids] += views.xp.asarray(draw, dtype=views.qpos.dtype)
+        views.qpos[ids] += views.xp.asarray(draw, dtype=views.qpos.dtype, device=views.qpos.device)
         if velocity:
             count = views.qvel.shape[1]
             noise = (
@@ -154,7 +154,7 @@ def noisy_start(position: float, velocity: float = 0.0, *, gaussian_velocity: bo
                 if gaussian_velocity
                 else random.uniform(ids, count, -velocity, velocity)
             )
-            views.qvel[ids] += views.xp.asarray(noise, dtype=views.qvel.dtype)
+            views.qvel[ids] += views.xp.asarray(noise, dtype=views.qvel.dtype, device=views.qvel.device)
 
     return event
 
@@ -162,8 +162,8 @@ def noisy_start(position: float, velocity: float = 0.0, *, gaussian_velocity: bo
 def scaled_to_range(views: Views, action: Any) -> None:
     """Actions in [-1, 1] cover each actuator's range."""
     low, high = views.backend.model.actuator_ctrlrange.T
-    xp = views.xp
-    middle, half = (xp.asarray(each, dtype=views.ctrl.dtype) for each in ((low + high) / 2, (high - low) / 2))
+    like = {"dtype": views.ctrl.dtype, "device": views.ctrl.device}
+    middle, half = (views.xp.asarray(each, **like) for each in ((low + high) / 2, (high - low) / 2))
     views.ctrl[:] = middle + half * action
 
 
