@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from foreact.sim.task import Field, Measure
 from foreact.sim.views import Views
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "reads_derived"]
 
 STATE = frozenset({"qpos", "qvel", "act", "ctrl", "time", "mocap_pos", "mocap_quat", "userdata"})
 
@@ -85,6 +85,13 @@ class Observer:
             self._parts[-1] = _Copy(last.start, stop, joined)
         else:
             self._parts.append(_Copy(start, stop, values))
+
+
+def reads_derived(views: Views) -> bool:
+    """Whether any term called so far has read a field that the engine derives from the state."""
+    from mujoco.batch import DATA_FIELDS
+
+    return bool((vars(views).keys() & DATA_FIELDS) - STATE)
 
 
 def _adjacent(first: Any, second: Any) -> bool:

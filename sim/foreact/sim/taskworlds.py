@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from foreact.sim.backends import SimBackend, Snapshot, make_backend
-from foreact.sim.observer import Observer
+from foreact.sim.observer import Observer, reads_derived
 from foreact.sim.random import WorldRandom
 from foreact.sim.task import Event, SimTask
 from foreact.sim.views import Views
@@ -81,12 +81,14 @@ class TaskWorlds:
         self.low, self.high = task.action_range(model)
         xp = self.backend.xp
         self._device = {"device": self.views.qpos.device} if xp is not np else {}
+        self.views.action = xp.zeros((nworld, len(self.low)), dtype=xp.float32, **self._device)
         self.steps = xp.zeros(nworld, dtype=xp.int32, **self._device)
         for name, command in task.commands.items():
             self.views.command[name] = xp.zeros((nworld, command.size), dtype=xp.float32, **self._device)
         self._reward = xp.zeros(nworld, dtype=xp.float32, **self._device)
         self._false = xp.zeros(nworld, dtype=xp.bool if xp is not np else bool, **self._device)
         self._observer: Observer | None = None
+        self._remembers_derived = False
 
     def __len__(self) -> int:
         return self.nworld
@@ -101,7 +103,15 @@ class TaskWorlds:
         if self._observer is None:
             self.backend.forward(None, "acceleration")
             self._remember()
+            self._remembers_derived = bool(self.task.remember) and reads_derived(self.views)
             self._observer = Observer(self.task.observe, self.views)
+            self._rewarded()
+            self._any(self.task.terminate)
+            if self.task.success is not None:
+                self.task.success(self.views)
+            # an engine fills a derived field from the first call after a term has read it
+            self.backend.forward(None, "acceleration")
+            self._remember()
         return self._observer
 
     def reset(self, ids: np.ndarray | None = None, seeds: Sequence[int] | np.ndarray | None = None) -> Any:
@@ -237,7 +247,7 @@ class TaskWorlds:
 
     @property
     def _needs_derived(self) -> bool:
-        return self._observer is None or self._observer.reads_derived
+        return self._observer is None or self._observer.reads_derived or self._remembers_derived
 
     def _remember(self) -> None:
         for name, measure in self.task.remember.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -100,6 +101,30 @@ def test_an_episode_that_ends_starts_anew_and_tells_its_last_observation() -> No
         step = worlds.step(np.full((4, 1), 3.0, np.float32))
     assert step.terminated[step.ended].all() and (np.abs(step.final[:, 1]) > 0.2).all()
     assert (np.abs(step.observation[step.ended]) <= 0.01).all() and (worlds.steps[step.ended] == 0).all()
+
+
+def test_derived_fields_are_right_from_the_first_observation_reward_and_memory_on() -> None:
+    reacher = CLASSIC["reacher"]()
+    miss = reacher.observe[-1]
+
+    def height(views: Any) -> Any:
+        return views.body("fingertip").xpos[:, 0]
+
+    task = replace(
+        reacher, observe=(Field("qpos"), Field("qvel")), reward=((1.0, lambda views: views.before["x"]),),
+        remember={"x": height}, limit=3,
+    )  # fmt: skip
+    seen, blind = TaskWorlds(reacher, 4, seed=1), TaskWorlds(task, 4, seed=1)
+    first = seen.reset()
+    np.testing.assert_allclose(first[:, -2:], miss(seen.views), atol=1e-7)
+    assert (np.abs(first[:, -2:]) > 1e-3).any(axis=1).all()
+    qpos = blind.reset()[:, :4].astype(float)
+    for action in actions(blind, 0, 8):  # two episodes end on the way
+        # two links of 0.1 m and a tip 0.01 m beyond them
+        expected = 0.1 * np.cos(qpos[:, 0]) + 0.11 * np.cos(qpos[:, 0] + qpos[:, 1])
+        step = blind.step(action)
+        np.testing.assert_allclose(step.reward, expected, atol=2e-3)
+        qpos = step.observation[:, :4].astype(float)
 
 
 def test_a_world_does_not_depend_on_its_neighbours() -> None:

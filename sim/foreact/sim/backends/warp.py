@@ -227,7 +227,7 @@ class WarpBackend(SimBackend):
         wide = shared.repeat(self.nworld, *[1] * (shared.ndim - 1))
         setattr(owner, name, self._warp.from_torch(wide, dtype=array.dtype))
         shape = np.shape(getattr(known, name))
-        self._fields[field], self._compiled[field] = wide.view(self.nworld, *shape), shared.view(*shape)
+        self._fields[field], self._compiled[field] = wide.view(self.nworld, *shape), shared.view(shape)
         self._graphs.clear()  # they hold the addresses of the old arrays
 
     def _start(self, key: int) -> dict[str, Any]:
