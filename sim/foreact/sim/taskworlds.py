@@ -82,6 +82,7 @@ class TaskWorlds:
         xp = self.backend.xp
         self._device = {"device": self.views.qpos.device} if xp is not np else {}
         self.views.action = xp.zeros((nworld, len(self.low)), dtype=xp.float32, **self._device)
+        self.views.last_action = xp.zeros((nworld, len(self.low)), dtype=xp.float32, **self._device)
         self.steps = xp.zeros(nworld, dtype=xp.int32, **self._device)
         for name, command in task.commands.items():
             self.views.command[name] = xp.zeros((nworld, command.size), dtype=xp.float32, **self._device)
@@ -147,6 +148,8 @@ class TaskWorlds:
         for event in task.each_step:
             event(views, self._all, self.random)
         self._remember()
+        for each in views.hidden.values():
+            actions = each.act(views, actions)
         if task.act is None:
             views.ctrl[:] = actions
         else:
@@ -158,6 +161,7 @@ class TaskWorlds:
         terminated = self._any(task.terminate)
         truncated = self.steps >= task.limit
         success = self._false if task.success is None else task.success(views)
+        views.last_action[:] = views.action
         observation = observer.write(None)
         ended = self._ended(terminated | truncated)
         final = observation[ended]
@@ -173,11 +177,18 @@ class TaskWorlds:
         return WorldsSnapshot(self.backend.snapshot(ids), arrays)
 
     def restore(self, snapshot: WorldsSnapshot, ids: np.ndarray | None = None) -> Any:
-        """Put worlds back; observations of all worlds, live (N, O)."""
+        """Put worlds back; observations of all worlds, live (N, O).
+
+        Raises:
+            ValueError: The snapshot has something hidden that these worlds have not.
+        """
         chosen = slice(None) if ids is None else ids
+        own = self._arrays()
+        if unknown := snapshot.arrays.keys() - own.keys():
+            raise ValueError(f"the snapshot has {', '.join(sorted(unknown))}, which these worlds have not")
+        for name, values in own.items():
+            values[chosen] = snapshot.arrays.get(name, 0)  # what is hidden since then has no effect
         self.backend.restore(snapshot.engine, ids)
-        for name, values in self._arrays().items():
-            values[chosen] = snapshot.arrays[name]
         self._refresh(ids)
         return self._observed.write(None)
 
@@ -201,6 +212,7 @@ class TaskWorlds:
         engine = self.backend.fork(ids, copies, None if into is None else into.backend)
         nworld = len(ids) * copies
         target = TaskWorlds(self.task, nworld, engine, seed, autoreset=False) if into is None else into
+        target.views.hidden = {name: each.empty_like(target.views) for name, each in self.views.hidden.items()}
         own = target._arrays()
         for name, values in self._arrays().items():
             own[name][:] = values[np.repeat(ids, copies)]
@@ -216,12 +228,19 @@ class TaskWorlds:
         return np.arange(self.nworld)
 
     def _arrays(self) -> dict[str, Any]:
-        commands = {f"command.{name}": values for name, values in self.views.command.items()}
-        return {"steps": self.steps, "key": self.random.key, "drawn": self.random.drawn, **commands}
+        arrays = {"steps": self.steps, "key": self.random.key, "drawn": self.random.drawn}
+        arrays["last_action"] = self.views.last_action
+        arrays |= {f"command.{name}": values for name, values in self.views.command.items()}
+        for name, each in self.views.hidden.items():
+            arrays |= {f"hidden.{name}.{own}": values for own, values in each.arrays().items()}
+        return arrays
 
     def _start(self, ids: np.ndarray) -> None:
         every = None if len(ids) == self.nworld else ids
         self.backend.reset(every)
+        for each in self.views.hidden.values():
+            each.restart(ids)
+        self.views.last_action[ids] = 0
         for event in self.task.start:
             event(self.views, ids, self.random)
         self.steps[ids] = 0

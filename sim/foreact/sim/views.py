@@ -32,7 +32,9 @@ class Views:
         self.backend, self.xp, self.dt = backend, backend.xp, control_dt
         self.before: dict[str, Any] = {}
         self.command: dict[str, Any] = {}
+        self.hidden: dict[str, Any] = {}
         self.action: Any = None
+        self.last_action: Any = None
         self.nworld = backend.nworld
 
     def __getattr__(self, field: str) -> Any:

@@ -1,6 +1,6 @@
 """Worlds on Warp's CPU device: what plain `mj_step` gives, within float32; the same code path runs on CUDA.
 
-The first run on a machine compiles Warp's kernels, a few minutes on one core; later runs take seconds.
+The first run on a machine compiles Warp's kernels, about a minute; later runs take seconds.
 """
 
 from __future__ import annotations

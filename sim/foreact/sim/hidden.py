@@ -1,0 +1,247 @@
+"""What a policy cannot see and a real robot varies: masses, friction, gains, late actions, things that move about.
+
+Each function gives an event (see `foreact.sim.task.Event`) that draws a value per world, for
+`TaskWorlds.fork(hidden=...)` or for a task's `start`. Values are drawn around the compiled model's, never around those
+drawn before, so that an event can be repeated.
+
+Shape letters: N = worlds, n = selected worlds, A = action elements, D = longest delay, k = parts named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from foreact.sim.random import WorldRandom
+    from foreact.sim.task import Event
+    from foreact.sim.views import Views
+
+__all__ = ["Hidden", "latency", "moving_distractor", "scaled_friction", "scaled_gain", "scaled_mass"]
+
+
+class Hidden(Protocol):
+    """Something hidden with a memory of its own, kept in `views.hidden` by name."""
+
+    def arrays(self) -> dict[str, Any]:
+        """Its memory, (N, ...) each, for snapshots and forks; zeros mean that it has no effect."""
+        ...
+
+    def restart(self, ids: np.ndarray) -> None:
+        """New episodes begin in some worlds."""
+        ...
+
+    def act(self, views: Views, actions: Any) -> Any:
+        """Do what it does in a control step; the actions (N, A) that reach the engine."""
+        ...
+
+    def empty_like(self, views: Views) -> Hidden:
+        """The same for other worlds, without effect yet."""
+        ...
+
+
+def scaled_mass(bodies: Sequence[str], low: float, high: float) -> Event:
+    """Multiply masses and inertias by factors drawn from [low, high), one per body and world.
+
+    What the model derives from them is computed anew.
+
+    Raises:
+        ValueError: The range is not 0 < low <= high; or, when drawn, no such body.
+    """
+    _check_range("scaled_mass", low, high)
+
+    def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
+        parts = _numbers(views, "body", bodies)
+        factor = random.uniform(ids, len(parts), low, high)
+        _scale(views, "body_mass", ids, parts, factor)
+        _scale(views, "body_inertia", ids, parts, factor[:, :, None])
+        views.backend.derive_constants(None if len(ids) == views.nworld else ids)
+
+    return event
+
+
+def scaled_friction(geoms: Sequence[str], low: float, high: float) -> Event:
+    """Multiply all friction coefficients of geoms by factors drawn from [low, high), one per geom and world.
+
+    A contact has the larger friction of its two geoms; scale both where it shall fall.
+
+    Raises:
+        ValueError: The range is not 0 < low <= high; or, when drawn, no such geom.
+    """
+    _check_range("scaled_friction", low, high)
+
+    def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
+        parts = _numbers(views, "geom", geoms)
+        _scale(views, "geom_friction", ids, parts, random.uniform(ids, len(parts), low, high)[:, :, None])
+
+    return event
+
+
+def scaled_gain(actuators: Sequence[str], low: float, high: float) -> Event:
+    """Multiply the force of actuators by factors drawn from [low, high), one per actuator and world.
+
+    A motor grows stronger or weaker; a position servo stiffer or softer, its damping with it.
+
+    Raises:
+        ValueError: The range is not 0 < low <= high; or, when drawn, no such actuator, or a muscle.
+    """
+    _check_range("scaled_gain", low, high)
+
+    def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
+        parts = _numbers(views, "actuator", actuators)
+        model = views.backend.model
+        # mjGAIN_FIXED, mjGAIN_AFFINE; mjBIAS_NONE, mjBIAS_AFFINE: force = (g0 + g1 l + g2 v) u + b0 + b1 l + b2 v
+        if (model.actuator_gaintype[parts] > 1).any() or (model.actuator_biastype[parts] > 1).any():
+            raise ValueError(f"scaled_gain: the force of one of {', '.join(actuators)} is not linear in its gains")
+        factor = random.uniform(ids, len(parts), low, high)[:, :, None]
+        for field in ("actuator_gainprm", "actuator_biasprm"):
+            _scale(views, field, ids, parts, factor)
+
+    return event
+
+
+def latency(most: int, least: int = 0) -> Event:
+    """Let actions reach the engine late, by a number of control steps drawn from least to most, one per world.
+
+    Until the first of them arrives, the engine gets the last action before the event, zeros at the start of an episode.
+
+    Args:
+        most: Longest delay [control steps].
+        least: Shortest delay [control steps].
+
+    Raises:
+        ValueError: Not 0 <= least <= most.
+    """
+    if not 0 <= least <= most:
+        raise ValueError(f"latency: expected 0 <= least <= most, got least={least}, most={most}")
+
+    def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
+        delay = np.floor(random.uniform(ids, 1, least, most + 1))[:, 0].astype(np.int64)
+        late = views.hidden.get("latency")
+        if not isinstance(late, _Late) or late.longest < most:
+            views.hidden["latency"] = late = _Late(views, most, late)
+        late.delay[ids] = _like(views, delay, late.delay)
+
+    return event
+
+
+def moving_distractor(body: str, slow: float, fast: float, reach: float = 0.3) -> Event:
+    """Let a mocap body drift through the scene, in a horizontal direction and at a speed drawn per world.
+
+    It turns back at a distance from its place in the model; what it does at a contact is the engine's business.
+
+    Args:
+        body: Name of a mocap body.
+        slow: Lowest speed [m/s].
+        fast: Highest speed [m/s].
+        reach: Where it turns back [m].
+
+    Raises:
+        ValueError: Not 0 <= slow <= fast, or reach is not positive; or, when drawn, no such mocap body.
+    """
+    if not 0 <= slow <= fast or reach <= 0:
+        raise ValueError(f"moving_distractor: expected 0 <= slow <= fast and reach > 0, got {slow}, {fast}, {reach}")
+
+    def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
+        drift = views.hidden.get(f"distractor.{body}")
+        if not isinstance(drift, _Drift):
+            views.hidden[f"distractor.{body}"] = drift = _Drift(views, body, reach)
+        draw = random.uniform(ids, 2)
+        speed, angle = slow + (fast - slow) * draw[:, 0], 2 * np.pi * draw[:, 1]
+        velocity = np.stack([speed * np.cos(angle), speed * np.sin(angle), 0 * angle], axis=1)
+        drift.velocity[ids] = _like(views, velocity, drift.velocity)
+
+    return event
+
+
+class _Late(Hidden):
+    """A ring of the last D + 1 actions per world."""
+
+    def __init__(self, views: Views, longest: int, before: Hidden | None = None) -> None:
+        self.longest = longest
+        self.delay = _zeros(views, (views.nworld,), "int64")
+        self.head = _zeros(views, (views.nworld,), "int64")
+        self.ring = _zeros(views, (views.nworld, longest + 1, views.last_action.shape[1]), "float32")
+        self.ring[:] = views.last_action[:, None]
+        self._rows = _like(views, np.arange(views.nworld), self.delay)
+        if isinstance(before, _Late):  # a longer ring takes over what a shorter one holds
+            self.delay[:] = before.delay
+            for age in range(1, before.longest + 1):
+                self.ring[:, -age] = before.ring[self._rows, (before.head - age) % (before.longest + 1)]
+
+    def arrays(self) -> dict[str, Any]:
+        return {"delay": self.delay, "head": self.head, "ring": self.ring}
+
+    def restart(self, ids: np.ndarray) -> None:
+        self.ring[ids] = 0
+
+    def act(self, views: Views, actions: Any) -> Any:
+        self.ring[self._rows, self.head] = _like(views, actions, self.ring)
+        sent = self.ring[self._rows, (self.head - self.delay) % (self.longest + 1)]
+        self.head[:] = (self.head + 1) % (self.longest + 1)
+        return sent
+
+    def empty_like(self, views: Views) -> _Late:
+        return _Late(views, self.longest)
+
+
+class _Drift(Hidden):
+    """A mocap body at a constant speed, to and fro."""
+
+    def __init__(self, views: Views, body: str, reach: float) -> None:
+        model = views.backend.model
+        (number,) = _numbers(views, "body", [body])
+        self._mocap = int(model.body_mocapid[number])
+        if self._mocap < 0:
+            raise ValueError(f"moving_distractor: body {body!r} is not a mocap body")
+        self._body, self._reach = body, reach
+        self.velocity = _zeros(views, (views.nworld, 3), None)
+        self._home = _like(views, model.body_pos[number], self.velocity)
+
+    def arrays(self) -> dict[str, Any]:
+        return {"velocity": self.velocity}
+
+    def restart(self, ids: np.ndarray) -> None:
+        """The engine puts the body back; it goes on in its direction."""
+
+    def act(self, views: Views, actions: Any) -> Any:
+        place = views.mocap_pos[:, self._mocap]
+        away = place - self._home
+        back = ((away**2).sum(-1) > self._reach**2) & ((away * self.velocity).sum(-1) > 0)
+        self.velocity[back] *= -1
+        place += self.velocity * views.dt
+        return actions
+
+    def empty_like(self, views: Views) -> _Drift:
+        return _Drift(views, self._body, self._reach)
+
+
+def _check_range(name: str, low: float, high: float) -> None:
+    if not 0 < low <= high:
+        raise ValueError(f"{name}: expected 0 < low <= high, got {low} and {high}")
+
+
+def _numbers(views: Views, kind: str, names: Sequence[str]) -> np.ndarray:
+    """Numbers of named parts of the model, int (k,)."""
+    try:
+        return np.array([getattr(views.backend.model, kind)(name).id for name in names], np.int64)
+    except KeyError as error:
+        raise ValueError(f"the model has no such {kind}: {error.args[0]}") from None
+
+
+def _scale(views: Views, field: str, ids: np.ndarray, parts: np.ndarray, factor: np.ndarray) -> None:
+    """Give some worlds the compiled values of some parts times factors, (n, k) or (n, k, 1)."""
+    values = views.model(field)
+    values[ids[:, None], parts] = _like(views, getattr(views.backend.model, field)[parts] * factor, values)
+
+
+def _like(views: Views, values: Any, array: Any) -> Any:
+    """Values as the backend's kind of array, of the same type and on the same device as another."""
+    return views.xp.asarray(values, dtype=array.dtype, device=array.device)
+
+
+def _zeros(views: Views, shape: tuple[int, ...], dtype: str | None) -> Any:
+    kind = views.qpos.dtype if dtype is None else getattr(views.xp, dtype)
+    return views.xp.zeros(shape, dtype=kind, device=views.qpos.device)
