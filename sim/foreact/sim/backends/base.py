@@ -121,6 +121,10 @@ class SimBackend(Protocol):
         """
         ...
 
+    def live(self) -> Snapshot:
+        """The arrays of all worlds that a snapshot copies, themselves."""
+        ...
+
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
         """A copy of everything that decides the future of some worlds."""
         ...

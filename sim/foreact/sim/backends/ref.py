@@ -99,6 +99,10 @@ class RefBackend(SimBackend):
                 own[chosen] = [compiled_values(self._models[world], field) for world in chosen]
 
     @override
+    def live(self) -> Snapshot:
+        return Snapshot({name: self._views[name] for name in STATE_FIELDS}, self._fields)
+
+    @override
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
         chosen = self._selected(ids)
         state = {name: self._views[name][chosen].copy() for name in STATE_FIELDS}

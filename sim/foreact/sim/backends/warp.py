@@ -139,6 +139,10 @@ class WarpBackend(SimBackend):
             values[others] = before
 
     @override
+    def live(self) -> Snapshot:
+        return Snapshot({name: self.view(name) for name in STATE_FIELDS}, self._fields)
+
+    @override
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
         chosen = self._index(ids)
         state = {name: self.view(name)[chosen].clone() for name in STATE_FIELDS}
