@@ -1,0 +1,173 @@
+"""Many worlds of a Meta-World task: the bits of the one-world task, for all 50."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("metaworld")
+
+from foreact.sim.metaworld import MetaWorldTask
+from foreact.sim.metaworld_worlds import VectorMetaWorld, VectorStep
+from foreact.sim.metaworld_worlds.origin import MODEL_FIELDS
+from foreact.sim.metaworld_worlds.rules import RULES
+
+SEEDS = (5, 11)
+
+
+def singles(name: str, seeds: tuple[int, ...] = SEEDS) -> list[MetaWorldTask]:
+    tasks = [MetaWorldTask(name) for _ in seeds]
+    for task, seed in zip(tasks, seeds, strict=True):
+        task.reset(seed)
+    return tasks
+
+
+def assert_same_views(worlds: VectorMetaWorld, tasks: list[MetaWorldTask]) -> None:
+    np.testing.assert_array_equal(worlds.full_observation(), [task.full_observation() for task in tasks])
+    np.testing.assert_array_equal(worlds.states(), [task.state() for task in tasks])
+    np.testing.assert_array_equal(worlds.landmarks(), [task.landmarks() for task in tasks])
+    np.testing.assert_array_equal(worlds.fingertips(), [task.fingertips() for task in tasks])
+
+
+def step_both(worlds: VectorMetaWorld, tasks: list[MetaWorldTask], actions: np.ndarray) -> VectorStep:
+    seen = worlds.step(actions)
+    results = [task.step(action) for task, action in zip(tasks, actions, strict=True)]
+    np.testing.assert_array_equal(seen.observation, [task.full_observation() for task in tasks])
+    np.testing.assert_array_equal(seen.success, [result.success for result in results])
+    np.testing.assert_allclose(seen.reward, [result.reward for result in results], rtol=0, atol=1e-12)
+    return seen
+
+
+def experts(tasks: list[MetaWorldTask]) -> np.ndarray:
+    return np.stack([task.expert_action() for task in tasks])
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_worlds_give_the_bits_of_the_one_world_task(name: str) -> None:
+    worlds, tasks = VectorMetaWorld(name, len(SEEDS)), singles(name)
+    worlds.reset((1, 2))  # a used world equals a new one
+    worlds.step(np.full((len(SEEDS), 4), 0.5))
+    worlds.reset(SEEDS)
+    assert_same_views(worlds, tasks)
+    random = np.random.default_rng(0)
+    for step in range(60):
+        # beyond [-1, 1] now and then: both clip
+        actions = random.uniform(-1.2, 1.2, (len(SEEDS), 4)) if step < 30 else experts(tasks)
+        step_both(worlds, tasks, actions)
+    assert_same_views(worlds, tasks)
+
+
+def test_there_are_fifty_tasks_and_no_other() -> None:
+    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+
+    assert set(RULES) == set(ALL_V3_ENVIRONMENTS)
+    assert len(RULES) == 50
+    with pytest.raises(ValueError, match="reach-v9"):
+        VectorMetaWorld("reach-v9", 1)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("pick-place-v3", 110), ("door-open-v3", 140), ("hammer-v3", 110)])
+def test_success_comes_at_the_same_step(name: str, steps: int) -> None:
+    seeds = (5, 12)  # the scripted expert opens the door of 11 never
+    worlds, tasks = VectorMetaWorld(name, 2), singles(name, seeds)
+    worlds.reset(seeds)
+    solved = [step_both(worlds, tasks, experts(tasks)).success.copy() for _ in range(steps)]
+    assert not solved[0].any()
+    assert np.any(solved, axis=0).all()
+
+
+def test_a_stick_counts_as_pushed_only_while_both_pads_press_on_it() -> None:
+    worlds, tasks = VectorMetaWorld("stick-push-v3", len(SEEDS)), singles("stick-push-v3")
+    worlds.reset(SEEDS)
+    pushed = [step_both(worlds, tasks, experts(tasks)).success.copy() for _ in range(38)]
+    assert pushed[-1].all()
+    opened = np.tile([0.0, 0.0, 0.2, -1.0], (len(SEEDS), 1))
+    dropped = [step_both(worlds, tasks, opened).success.copy() for _ in range(10)]
+    # the stick is still in the air, the fingers are open
+    assert worlds._rules.success(worlds._scene).all()
+    assert not dropped[-1].any()
+
+
+@pytest.mark.parametrize("name", ["box-close-v3", "basketball-v3", "lever-pull-v3", "stick-pull-v3"])
+def test_resets_change_no_other_field_of_the_model(name: str) -> None:
+    from mujoco.batch import MODEL_FIELDS as ALL_FIELDS
+
+    worlds: Any = VectorMetaWorld(name, 1)
+    for field in sorted(ALL_FIELDS - set(MODEL_FIELDS)):
+        holder = "opt" if field.startswith("opt.") else ""
+        compiled, used = worlds._origin.model, worlds._origin._env.model
+        if holder:
+            field, compiled, used = field[4:], compiled.opt, used.opt
+        np.testing.assert_array_equal(getattr(compiled, field, None), getattr(used, field, None), err_msg=field)
+
+
+def drive(worlds: VectorMetaWorld, steps: int, seed: int, copies: int = 1) -> dict[str, np.ndarray]:
+    random, count = np.random.default_rng(seed), worlds.nworld // copies
+    rewards = [
+        worlds.step(np.repeat(random.uniform(-1, 1, (count, 4)), copies, axis=0)).reward.copy() for _ in range(steps)
+    ]
+    return {"observation": worlds.full_observation(), "steps": worlds.steps.copy(), "reward": np.array(rewards).T}
+
+
+# bin-picking measures a margin of its reward at the first step: forks before it must measure it too
+@pytest.mark.parametrize("before", [0, 12])
+def test_forks_go_on_as_their_worlds_do(before: int) -> None:
+    worlds = VectorMetaWorld("bin-picking-v3", 3)
+    worlds.reset((3, 4, 5))
+    drive(worlds, before, 0)
+    pair = VectorMetaWorld("bin-picking-v3", 2)
+    pair.reset((7, 8))
+    fork = worlds.fork(np.array([0, 2]), 2)
+    assert worlds.fork(np.array([0, 2]), 2, into=fork) is fork
+    np.testing.assert_array_equal(fork.full_observation(), worlds.full_observation()[[0, 0, 2, 2]])
+    kept = worlds.snapshot(np.array([0, 2]))
+    pair.restore(kept)
+    alone, futures = drive(pair, 25, 1), drive(fork, 25, 1, copies=2)
+    for name, values in alone.items():
+        np.testing.assert_array_equal(futures[name], np.repeat(values, 2, axis=0), err_msg=name)
+    assert futures["steps"][0] == before + 25
+    with pytest.raises(ValueError, match="into"):
+        worlds.fork(np.array([0, 2]), 3, into=fork)
+
+
+def test_restored_worlds_repeat_bit_for_bit_and_the_others_go_on() -> None:
+    worlds = VectorMetaWorld("pick-place-v3", 3)
+    worlds.reset((3, 4, 5))
+    drive(worlds, 10, 0)
+    kept = worlds.snapshot(np.array([1]))
+    first = drive(worlds, 20, 1)
+    other = worlds.full_observation()[[0, 2]]
+    worlds.restore(kept, np.array([1]))
+    np.testing.assert_array_equal(worlds.full_observation()[[0, 2]], other)
+    again = drive(worlds, 20, 1)
+    np.testing.assert_array_equal(again["observation"][1], first["observation"][1])
+    assert again["steps"].tolist() == [50, 30, 50]
+
+
+def test_worlds_outside_the_selection_stand_still_at_any_number_of_threads() -> None:
+    worlds, plain = (VectorMetaWorld("push-v3", 4, threads) for threads in (2, 1))
+    worlds.reset((1, 2, 3, 4))
+    plain.reset((1, 2, 3, 4))
+    random, some = np.random.default_rng(0), np.array([0, 3])
+    for _ in range(10):
+        actions, before = random.uniform(-1, 1, (4, 4)), worlds.full_observation()
+        seen = worlds.step(actions, some)
+        np.testing.assert_array_equal(seen.observation[[1, 2]], before[[1, 2]])
+        assert not seen.reward[[1, 2]].any()
+        assert seen.reward[some].all()
+        worlds.step(actions, np.array([1, 2]))
+        np.testing.assert_array_equal(worlds.full_observation(), plain.step(actions).observation)
+
+
+def test_bad_calls_name_what_is_wrong() -> None:
+    worlds = VectorMetaWorld("reach-v3", 2, reward=False)
+    with pytest.raises(ValueError, match="3 seeds for 2 worlds"):
+        worlds.reset((1, 2, 3))
+    worlds.reset((1, 2))
+    with pytest.raises(ValueError, match=r"\(2, 4\)"):
+        worlds.step(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="world 1"):
+        worlds.step(np.array([[0.0] * 4, [np.nan] * 4]))
+    assert np.isnan(worlds.step(np.zeros((2, 4))).reward).all()
