@@ -35,6 +35,7 @@ check: setup
 	$(PY) -m pytest -q tests/unit/house
 
 bench-gpu: setup
+	$(PY) benchmarks/sim_gpu.py --out benchmarks/results
 	.venv/bin/foreact bench kernels --device cuda $(ARGS)
 
 lock: setup
@@ -48,6 +49,6 @@ help:
 	@echo "make demo     the whole pipeline on six tasks; ARGS='tasks=[faucet-open,plate-slide]' changes it"
 	@echo "make test     unit, integration and end-to-end tests (GPU tests where there is a GPU)"
 	@echo "make check    ruff, pyright, import floors, size caps"
-	@echo "make bench-gpu  time the kernels on the GPU"
+	@echo "make bench-gpu  time simulated worlds and the kernels on the GPU"
 	@echo "make lock     compile requirements.txt again; ARGS=--upgrade takes newer versions"
 	@echo "make clean    remove .venv and caches (runs/ and data/ stay)"

@@ -82,6 +82,11 @@ def test_an_unknown_device_is_refused() -> None:
         make_backend("warp", CLASSIC["cartpole"]().compile(), 2, device="cuda:7")
 
 
+def test_a_solver_that_warp_has_not_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"mjSOL_PGS .* options=\{'solver': 2\}"):
+        make_backend("warp", CLASSIC["humanoid"]().compile(), 2)
+
+
 def test_restored_worlds_repeat_bit_for_bit() -> None:
     warp: Any = make_backend("warp", CLASSIC["ant"]().compile(), 4)
     warp.model_field("body_mass")[2] *= 1.5

@@ -45,7 +45,7 @@ class WarpBackend(SimBackend):
 
     Raises:
         RuntimeError: The device does not exist.
-        ValueError: The model sleeps.
+        ValueError: The model sleeps, or uses what MuJoCo Warp does not have.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class WarpBackend(SimBackend):
         self._graphs: dict[tuple[int, Fresh], Any] = {}
         self._template = mujoco.MjData(model)
         with self._scope():
-            self._model: Any = mujoco_warp.put_model(model)
+            self._model: Any = _put(mujoco_warp, model)
             self._model.opt.warn_overflow = 0  # named by world instead of printed
             self._data: Any = mujoco_warp.make_data(model, nworld=nworld, **self._room)
         self._overflow = warp.to_torch(self._data.overflow)
@@ -262,6 +262,16 @@ class WarpBackend(SimBackend):
             return self._index(np.zeros(0, np.int64))
         chosen = np.asarray(ids) if np.asarray(ids).dtype == bool else np.isin(np.arange(self.nworld), ids)
         return self._index(np.flatnonzero(~chosen))
+
+
+def _put(engine: Any, model: mujoco.MjModel) -> Any:
+    try:
+        return engine.put_model(model)
+    except NotImplementedError as error:
+        told = "MuJoCo Warp does not have something that this model uses"
+        raise ValueError(
+            f"{told}: {error} A task can change options, such as options={{'solver': 2}} for Newton's"
+        ) from error
 
 
 def _device(warp: Any, name: str) -> str:
