@@ -104,32 +104,48 @@ def test_resets_change_no_other_field_of_the_model(name: str) -> None:
 
 
 def drive(worlds: VectorMetaWorld, steps: int, seed: int, copies: int = 1) -> dict[str, np.ndarray]:
+    """Random commands, the same for copies; everything seen, worlds first."""
     random, count = np.random.default_rng(seed), worlds.nworld // copies
-    rewards = [
-        worlds.step(np.repeat(random.uniform(-1, 1, (count, 4)), copies, axis=0)).reward.copy() for _ in range(steps)
-    ]
-    return {"observation": worlds.full_observation(), "steps": worlds.steps.copy(), "reward": np.array(rewards).T}
+    seen, rewards = [worlds.full_observation()], [np.zeros(worlds.nworld)]
+    for _ in range(steps):
+        step = worlds.step(np.repeat(random.uniform(-1, 1, (count, 4)), copies, axis=0))
+        seen.append(step.observation.copy())
+        rewards.append(step.reward.copy())
+    observed = np.stack(seen, axis=1)
+    return {"observation": observed, "steps": worlds.steps.copy(), "reward": np.stack(rewards, axis=1)}
 
 
 # bin-picking measures a margin of its reward at the first step: forks before it must measure it too
-@pytest.mark.parametrize("before", [0, 12])
-def test_forks_go_on_as_their_worlds_do(before: int) -> None:
-    worlds = VectorMetaWorld("bin-picking-v3", 3)
+@pytest.mark.parametrize(("name", "before"), [("bin-picking-v3", 0), ("bin-picking-v3", 12), ("button-press-v3", 12)])
+def test_forks_go_on_as_their_worlds_do(name: str, before: int) -> None:
+    worlds, pair = VectorMetaWorld(name, 3), VectorMetaWorld(name, 2)
     worlds.reset((3, 4, 5))
-    drive(worlds, before, 0)
-    pair = VectorMetaWorld("bin-picking-v3", 2)
     pair.reset((7, 8))
+    drive(worlds, before, 0)
     fork = worlds.fork(np.array([0, 2]), 2)
     assert worlds.fork(np.array([0, 2]), 2, into=fork) is fork
-    np.testing.assert_array_equal(fork.full_observation(), worlds.full_observation()[[0, 0, 2, 2]])
-    kept = worlds.snapshot(np.array([0, 2]))
-    pair.restore(kept)
+    np.testing.assert_array_equal(fork.fingertips(), worlds.fingertips()[[0, 0, 2, 2]])
+    pair.restore(worlds.snapshot(np.array([0, 2])))
+    worlds.reset((9, 9, 9))  # what happens to the worlds they came from is nothing to them
     alone, futures = drive(pair, 25, 1), drive(fork, 25, 1, copies=2)
-    for name, values in alone.items():
-        np.testing.assert_array_equal(futures[name], np.repeat(values, 2, axis=0), err_msg=name)
-    assert futures["steps"][0] == before + 25
+    for field, values in alone.items():
+        np.testing.assert_array_equal(futures[field], np.repeat(values, 2, axis=0), err_msg=field)
+    assert futures["steps"].tolist() == [before + 25] * 4
     with pytest.raises(ValueError, match="into"):
-        worlds.fork(np.array([0, 2]), 3, into=fork)
+        pair.fork(np.array([0]), 3, into=fork)
+
+
+def test_a_fork_goes_on_as_the_one_world_task_does() -> None:
+    task = singles("window-open-v3", (4,))
+    worlds = VectorMetaWorld("window-open-v3", 2)
+    worlds.reset((3, 4))
+    for _ in range(15):
+        worlds.step(np.full((2, 4), 0.4))
+        task[0].step(np.full(4, 0.4))
+    fork = worlds.fork(np.array([1]), 1)
+    assert_same_views(fork, task)
+    for _ in range(40):
+        step_both(fork, task, experts(task))
 
 
 def test_restored_worlds_repeat_bit_for_bit_and_the_others_go_on() -> None:
@@ -142,7 +158,8 @@ def test_restored_worlds_repeat_bit_for_bit_and_the_others_go_on() -> None:
     worlds.restore(kept, np.array([1]))
     np.testing.assert_array_equal(worlds.full_observation()[[0, 2]], other)
     again = drive(worlds, 20, 1)
-    np.testing.assert_array_equal(again["observation"][1], first["observation"][1])
+    for field in ("observation", "reward"):
+        np.testing.assert_array_equal(again[field][1], first[field][1])
     assert again["steps"].tolist() == [50, 30, 50]
 
 
@@ -159,6 +176,16 @@ def test_worlds_outside_the_selection_stand_still_at_any_number_of_threads() -> 
         assert seen.reward[some].all()
         worlds.step(actions, np.array([1, 2]))
         np.testing.assert_array_equal(worlds.full_observation(), plain.step(actions).observation)
+
+
+def test_a_solved_world_that_stands_still_reports_nothing() -> None:
+    worlds, tasks = VectorMetaWorld("reach-v3", len(SEEDS)), singles("reach-v3")
+    worlds.reset(SEEDS)
+    for _ in range(60):
+        step_both(worlds, tasks, experts(tasks))
+    assert worlds.step(experts(tasks)).success.all()
+    seen = worlds.step(experts(tasks), np.array([1]))
+    assert (seen.success.tolist(), seen.reward[0]) == ([False, True], 0.0)
 
 
 def test_bad_calls_name_what_is_wrong() -> None:
