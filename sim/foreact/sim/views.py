@@ -36,6 +36,7 @@ class Views:
         self.action: Any = None
         self.last_action: Any = None
         self.nworld = backend.nworld
+        self._parts: dict[tuple[str, str], Named] = {}
 
     def __getattr__(self, field: str) -> Any:
         if field.startswith("_"):
@@ -50,27 +51,34 @@ class Views:
 
     def joint(self, name: str) -> Named:
         """Parts of arrays that belong to a joint: `qpos`, `qvel`, `xanchor`, ..."""
-        return Named(self, "joint", name)
+        return self._named("joint", name)
 
     def body(self, name: str) -> Named:
         """Parts of arrays that belong to a body: `xpos`, `xquat`, `cvel`, ..."""
-        return Named(self, "body", name)
+        return self._named("body", name)
 
     def geom(self, name: str) -> Named:
         """Parts of arrays that belong to a geom: `xpos`, `xmat`."""
-        return Named(self, "geom", name)
+        return self._named("geom", name)
 
     def site(self, name: str) -> Named:
         """Parts of arrays that belong to a site: `xpos`, `xmat`."""
-        return Named(self, "site", name)
+        return self._named("site", name)
 
     def sensor(self, name: str) -> Named:
         """Parts of arrays that belong to a sensor: `data`."""
-        return Named(self, "sensor", name)
+        return self._named("sensor", name)
 
     def actuator(self, name: str) -> Named:
         """Parts of arrays that belong to an actuator: `ctrl`, `force`, ..."""
-        return Named(self, "actuator", name)
+        return self._named("actuator", name)
+
+    def _named(self, kind: str, name: str) -> Named:
+        # terms ask in every step
+        key = kind, name
+        if key not in self._parts:
+            self._parts[key] = Named(self, kind, name)
+        return self._parts[key]
 
     @cached_property
     def template(self) -> mujoco.MjData:

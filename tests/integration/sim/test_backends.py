@@ -95,6 +95,10 @@ def test_warnings_name_their_worlds() -> None:
         backend.view("qvel")[2] = np.nan
         backend.step(1)
         assert backend.warnings()["bad_qvel"].tolist() == [0, 0, 1]
+        backend.reset()
+        backend.model_field("body_mass")  # worlds with values of their own are reset in another way
+        backend.reset(np.array([2]))
+        assert backend.warnings()["bad_qvel"].tolist() == [0, 0, 1]  # since the worlds were made
 
 
 BALL = """

@@ -64,7 +64,9 @@ class CpuBackend(SimBackend):
             # five times as fast as the engine's own reset, which clears derived fields as well
             self._batch.state[slice(None) if ids is None else ids] = self._defaults
         else:
+            counts = self._batch.warning.copy()
             self._batch.reset(ids, key, STAGES["none"])
+            self._batch.warning[:] = counts  # those since the worlds were made
 
     @override
     def forward(self, ids: np.ndarray | None = None, fresh: Fresh = "acceleration") -> None:

@@ -75,10 +75,13 @@ class RefBackend(SimBackend):
     @override
     def reset(self, ids: np.ndarray | None = None, key: int = -1) -> None:
         for world in self._selected(ids):
+            counts = [warning.number for warning in self._data[world].warning]
             if key < 0:
                 self._mujoco.mj_resetData(self._models[world], self._data[world])
             else:
                 self._mujoco.mj_resetDataKeyframe(self._models[world], self._data[world], key)
+            for warning, count in zip(self._data[world].warning, counts, strict=True):
+                warning.number = count  # those since the worlds were made
         self._collect(self._selected(ids), STATE_FIELDS)
 
     @override
