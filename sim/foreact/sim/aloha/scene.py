@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["LEFT_FINGER", "RIGHT_FINGER", "asset", "scene", "sensor_name"]
+__all__ = ["LEFT_FINGER", "RIGHT_FINGER", "asset", "scene"]
 
 # gym-aloha asks for one finger of each gripper: the left one on the left arm, the right one on the right arm
 LEFT_FINGER = "vx300s_left/10_left_gripper_finger"
@@ -40,14 +40,14 @@ def scene(name: str, pairs: Sequence[tuple[str, str]]) -> mujoco.MjModel:
 
     Args:
         name: File among the assets.
-        pairs: Names of geoms; each pair gets a sensor that counts its contacts.
+        pairs: Names of geoms; each pair gets a sensor that counts its contacts, in this order in `sensordata`.
     """
     import mujoco
 
     spec = mujoco.MjSpec.from_file(str(asset(name)))
     for first, second in pairs:
         spec.add_sensor(
-            name=sensor_name(first, second),
+            name=f"{first}:{second}",
             type=mujoco.mjtSensor.mjSENS_CONTACT,
             objtype=mujoco.mjtObj.mjOBJ_GEOM,
             objname=first,
@@ -57,8 +57,3 @@ def scene(name: str, pairs: Sequence[tuple[str, str]]) -> mujoco.MjModel:
             intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND), 0, 1],
         )
     return spec.compile()
-
-
-def sensor_name(first: str, second: str) -> str:
-    """Name of the sensor of a pair of geoms."""
-    return f"{first}:{second}"
