@@ -1,11 +1,12 @@
 """The command table: what each command is called and where its configuration and its work live."""
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from foreact.cli.door import DoorError
 from foreact.episodes.outcome import ProgressFn
 
 __all__ = ["COMMANDS", "Command", "Report"]
@@ -48,6 +49,7 @@ class Command:
         example: a line that can be typed.
         positional: keys that may be given without `key=`, in order.
         options: keys that also exist as options (`--device`, `--seed`, `--agent`).
+        variants: what else the command is for other values of its first positional key; None is the command itself.
     """
 
     name: str
@@ -58,6 +60,25 @@ class Command:
     example: str
     positional: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    variants: Mapping[str, "Command | None"] = field(default_factory=dict)
+
+    def chosen(self, arguments: Sequence[str]) -> "Command":
+        """The variant that the first positional value names, or the command itself.
+
+        Args:
+            arguments: what was typed after the command's name, without options.
+
+        Raises:
+            DoorError: there are variants, but none of this name.
+        """
+        if not self.variants:
+            return self
+        key = self.positional[0]
+        parts = [argument.lstrip("+").partition("=") for argument in arguments]
+        given = next((value if equals else name for name, equals, value in parts if name == key or not equals), None)
+        if given is not None and given not in self.variants:
+            raise DoorError(f"{key} is {given!r}: choose from {', '.join(self.variants)}")
+        return self.variants.get(given or "") or self
 
     def load(self) -> tuple[type[Any], Callable[[Any, ProgressFn], Report]]:
         """Import the configuration dataclass and the function.
@@ -155,10 +176,22 @@ COMMANDS: tuple[Command, ...] = (
         "foreact.kernels.bench",
         "BenchConfig",
         "bench",
-        "Prove and time the kernels against their reference.",
-        "foreact bench kernels --device cuda",
+        "Prove and time the kernels, or time worlds of a task against the bare engine and others.",
+        "foreact bench sim tasks=[cartpole,ant] --json figures.json",
         positional=("target",),
         options=("device", "seed"),
+        variants={
+            "kernels": None,
+            "sim": Command(
+                "bench",
+                "foreact.sim.bench",
+                "SimBenchConfig",
+                "bench",
+                "Time worlds of a task against the bare engine and others.",
+                "foreact bench sim tasks=[cartpole,ant] --json figures.json",
+                positional=("target",),
+            ),
+        },
     ),
     Command(
         "demo",

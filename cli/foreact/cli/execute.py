@@ -80,6 +80,7 @@ def execute(command: Command, request: Request) -> None:
 
     with failures_as_blocks(command.name, debug=request.debug):
         _refuse_folder(request.json_file)
+        command = command.chosen(request.arguments)
         config_type, function = command.load()
         config = resolve(command, config_type, request)
         output = output_console()

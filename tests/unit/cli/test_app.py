@@ -193,6 +193,27 @@ def test_the_table_names_what_exists(command: Command) -> None:
     assert any(word.startswith(command.name) for word in command.example.split()[1:])
 
 
+@pytest.mark.parametrize(
+    ("typed", "config"),
+    [
+        ((), "BenchConfig"),
+        (("kernels", "batch=2"), "BenchConfig"),
+        (("seed=1", "sim"), "SimBenchConfig"),
+        (("+target=sim",), "SimBenchConfig"),
+    ],
+)
+def test_a_first_value_chooses_the_variant(typed: tuple[str, ...], config: str) -> None:
+    bench = next(command for command in COMMANDS if command.name == "bench")
+    chosen = bench.chosen(typed)
+    assert chosen.config == config and chosen.name == "bench"
+    assert chosen.load()[0].__name__ == config
+
+
+def test_an_unknown_variant_is_told_the_known_ones() -> None:
+    result = CliRunner().invoke(app, ["bench", "simulator"])
+    assert result.exit_code == 1 and "target is 'simulator': choose from kernels, sim" in flat(result)
+
+
 def test_help_imports_no_room() -> None:
     code = (
         "import sys; sys.argv = ['foreact', 'train', '--help']\n"
