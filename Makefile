@@ -15,7 +15,7 @@ setup: $(STAMP)
 
 # One comparison instead of time stamps: a fresh checkout gives every file the same time.
 $(STAMP): FORCE
-	@cat pyproject.toml requirements.txt | cmp -s - $(STAMP) || sh scripts/setup
+	@cat pyproject.toml requirements.txt scripts/setup | cmp -s - $(STAMP) || sh scripts/setup
 FORCE:
 
 demo: setup

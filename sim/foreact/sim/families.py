@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "Expert", "expert", "sim_task", "sim_task_names"]
 
-FAMILIES = ("foreact.sim.classic", "foreact.sim.tabletop", "foreact.sim.quadruped")
+FAMILIES = ("foreact.sim.classic", "foreact.sim.tabletop", "foreact.sim.quadruped", "foreact.sim.aloha")
 
 
 class Expert(Protocol):
