@@ -79,6 +79,52 @@ def test_forks_start_where_their_worlds_are_and_go_on_alike(kind: Any) -> None:
         backend.fork(ids, 2, into=fork)
 
 
+@pytest.mark.parametrize("name", ["half-cheetah", "ant"])
+def test_derived_constants_are_those_of_plain_mujoco(name: str) -> None:
+    compiled, ends = model(name), []
+    for kind in ("cpu", "ref"):
+        backend: Any = make_backend(kind, compiled, WORLDS)
+        for field in ("body_mass", "body_inertia"):
+            values = backend.model_field(field)
+            values[:] *= np.linspace(0.5, 2, WORLDS).reshape(-1, *[1] * (values.ndim - 1))
+        timestep = backend.model_field("opt.timestep")
+        timestep[3] *= 0.5
+        chosen = np.array([0, 2, 3])
+        backend.derive_constants(chosen)
+        weight = backend.model_field("body_invweight0")
+        # weights are inverse masses, up to the armature of joints
+        assert (weight[0, 1:] > compiled.body_invweight0[1:]).all()
+        np.testing.assert_array_equal(weight[1], compiled.body_invweight0)  # not asked for
+        backend.derive_constants(np.arange(WORLDS) == 5)
+        assert (weight[5, 1:] < compiled.body_invweight0[1:]).all()
+        fork = backend.fork(np.array([2, 5]), 2)
+        np.testing.assert_array_equal(fork.model_field("body_invweight0"), weight[[2, 2, 5, 5]])
+        rng = np.random.default_rng(0)
+        for _ in range(30):
+            backend.view("ctrl")[:] = rng.uniform(-1, 1, backend.view("ctrl").shape)
+            backend.step(4)
+        dt = compiled.opt.timestep
+        np.testing.assert_allclose(backend.view("time"), 120 * dt * np.array([1, 1, 1, 0.5, 1, 1]))
+        ends.append(np.concatenate([backend.view("qpos"), backend.view("qvel")], axis=1).copy())
+    np.testing.assert_array_equal(ends[0], ends[1])
+
+
+@pytest.mark.parametrize("kind", ["cpu", "ref"])
+def test_model_fields_since_a_snapshot_or_in_an_earlier_fork_are_forgotten(kind: Any) -> None:
+    backend: Any = make_backend(kind, model("cartpole"), 3)
+    kept, fork = backend.snapshot(np.array([0, 2])), backend.fork(np.array([1]), 4)
+    for each in (backend, fork):
+        each.model_field("body_mass")[:] *= 3
+        each.model_field("opt.timestep")[:] *= 3
+    backend.restore(kept, np.array([0, 2]))
+    mass = backend.model.body_mass
+    np.testing.assert_array_equal(backend.model_field("body_mass"), mass * np.array([[1], [3], [1]]))
+    plain: Any = make_backend(kind, backend.model, 3)
+    plain.fork(np.array([1]), 4, into=fork)  # cannot be told from a fork of its own
+    np.testing.assert_array_equal(fork.model_field("body_mass"), np.tile(mass, (4, 1)))
+    np.testing.assert_array_equal(fork.model_field("opt.timestep"), [backend.model.opt.timestep] * 4)
+
+
 def test_reset_brings_only_the_worlds_named_back() -> None:
     backend = make_backend("cpu", model("half-cheetah"), 4)
     backend.view("ctrl")[:] = 1

@@ -101,6 +101,9 @@ def test_actions_under_way_are_part_of_snapshots_and_forks() -> None:
     np.testing.assert_array_equal(pushed(fork, [5.0, 5.0, 5.0]), first)
     # 1 and 2 were under way: v = (1 + 2 + 5) t / m
     np.testing.assert_allclose(first[-1], 8 * DT / 2, atol=1e-6)
+    fork.restore(kept)
+    fork.views.hidden["latency"].restart(np.arange(16))  # without its memory, two actions are lost
+    np.testing.assert_allclose(pushed(fork, [5.0, 5.0, 5.0])[-1], 5 * DT / 2, atol=1e-6)
 
 
 def test_worlds_that_were_not_late_hold_their_last_action() -> None:
