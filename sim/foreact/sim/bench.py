@@ -7,7 +7,7 @@ second of all threads and processes, paired by round. Shape letters: R = rounds.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,18 +17,21 @@ from typing import Any
 
 from foreact.episodes.outcome import ProgressFn, quiet
 from foreact.episodes.runfolder import describe_machine, jsonable, write_json_atomic
+from foreact.sim.bench_metaworld import MetaWorldPair
 from foreact.sim.bench_meter import Side, Spread, Window, ratio, spread
 from foreact.sim.bench_rivals import EnvPoolSide, GymnasiumSide, envpool_interpreter, has_rivals, write_model
 from foreact.sim.bench_worlds import OwnAndRaw, OwnWall
-from foreact.sim.registry import sim_task
+from foreact.sim.instructions import metaworld_task_names
+from foreact.sim.registry import resolve, sim_task
 from foreact.sim.task import SimTask
 
 __all__ = ["SimBenchConfig", "SimBenchReport", "bench"]
 
-TASKS = ("cartpole", "reacher", "half-cheetah", "ant", "humanoid")
+TASKS = ("cartpole", "reacher", "half-cheetah", "ant", "humanoid", "reach-v3", "pick-place-v3")
 PACKAGES = ("mujoco", "gymnasium", "numpy", "mujoco-warp", "metaworld", "envpool")
-COLUMNS = ("task", "steps/CPU s", "steps/s", "of raw", "vs Async", "vs Sync", "vs EnvPool")
-RATIOS = ("fraction_of_raw", "vs_async_vector_env", "vs_sync_vector_env", "vs_envpool")
+COLUMNS = ("task", "steps/CPU s", "steps/s", "of raw", "vs Async", "vs Sync", "vs EnvPool", "vs Meta-World")
+RATES = ("steps_per_cpu_second", "steps_per_second")
+RATIOS = ("fraction_of_raw", "vs_async_vector_env", "vs_sync_vector_env", "vs_envpool", "vs_metaworld")
 WALL_WORLDS = 4
 """Times as many worlds when all cores are used: threads need something to share."""
 
@@ -39,7 +42,7 @@ class SimBenchConfig:
 
     Args:
         target: "sim".
-        tasks: simulated tasks of many worlds; others have only the first five.
+        tasks: simulated tasks; others have those of the default only.
         out: folder of the dated results file; None writes nothing.
         repeats: rounds, in each of which every side has its turn.
         worlds: worlds of a task.
@@ -99,25 +102,31 @@ def bench(config: SimBenchConfig, progress: ProgressFn = quiet) -> SimBenchRepor
 
     Raises:
         UnknownTask: no such task.
-        ValueError: a task without worlds to be run together, or an interpreter without EnvPool.
+        ValueError: a task given twice, one without worlds to be run together, or an interpreter without EnvPool.
         RawDiffers: the raw side does not reproduce the worlds.
     """
-    tasks = [_task(name) for name in config.tasks]
+    names = resolve(config.tasks)
+    known = metaworld_task_names()
+    tasks = {name: _task(name, known) for name in names}
     interpreter = envpool_interpreter(config.envpool_python) if config.rivals else None
     figures = _Figures()
     if config.rivals and interpreter is None:
         figures.not_run["vs_envpool"] = "EnvPool is not installed; pip install envpool, or give envpool_python=PATH"
-    for index, task in enumerate(tasks):
-        report = _counted(progress, index * config.repeats, len(tasks) * config.repeats, task.name)
-        _measure(task, config, interpreter, figures, report)
+    for index, (name, task) in enumerate(tasks.items()):
+        report = _counted(progress, index * config.repeats, len(tasks) * config.repeats, name)
+        if task is None:
+            _measure_metaworld(name, config, figures, report)
+        else:
+            _measure(task, config, interpreter, figures, report)
     found = _as_json(config, figures)
     path = None if config.out is None else _write(config.out, found)
-    return SimBenchReport(path, found, COLUMNS, tuple(_row(task.name, figures.medians) for task in tasks))
+    return SimBenchReport(path, found, COLUMNS, tuple(_row(name, figures.medians) for name in names))
 
 
-def _task(name: str) -> SimTask:
+def _task(name: str, metaworld: Collection[str]) -> SimTask | None:
+    """The task, or None for one of Meta-World's."""
     task = sim_task(name)
-    if task is None:
+    if task is None and name not in metaworld:
         raise ValueError(f"task {name!r} has no worlds to be run together; `foreact bench sim` cannot measure it")
     return task
 
@@ -152,6 +161,18 @@ def _measure(
     figures.add(f"fraction_of_raw.{task.name}", ratio(full, raw))
     for name, windows in others.items():
         figures.add(f"{name}.{task.name}", ratio(full, windows))
+
+
+def _measure_metaworld(name: str, config: SimBenchConfig, figures: _Figures, report: Callable[[int], None]) -> None:
+    report(0)
+    pair = MetaWorldPair(name, config.worlds, config.seed)
+    rounds = []
+    for index in range(config.repeats):
+        rounds.append(pair.windows())
+        report(index + 1)
+    ours, theirs = zip(*rounds, strict=True)
+    figures.add(f"{name}.steps_per_cpu_second", spread([each.per_cpu_second for each in ours]))
+    figures.add(f"vs_metaworld.{name}", ratio(ours, theirs))
 
 
 def _sides(
@@ -205,6 +226,7 @@ def _write(folder: Path, figures: dict[str, Any]) -> Path:
 
 
 def _row(task: str, medians: dict[str, float]) -> tuple[str, ...]:
-    rates = (medians[f"{task}.steps_per_cpu_second"], medians[f"{task}.steps_per_second"])
+    rates = (medians.get(f"{task}.{name}") for name in RATES)
     ratios = (medians.get(f"{name}.{task}") for name in RATIOS)
-    return (task, *(f"{rate:,.0f}" for rate in rates), *("" if each is None else f"{each:.2f}" for each in ratios))
+    shown = [*((each, ",.0f") for each in rates), *((each, ".2f") for each in ratios)]
+    return (task, *("" if value is None else format(value, form) for value, form in shown))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from foreact.sim.bench import SimBenchConfig, bench
+from foreact.sim.bench_metaworld import SEEDS, MetaWorldPair
 from foreact.sim.bench_meter import Window, ratio, spread, window_steps
 from foreact.sim.bench_raw import Log, RawDiffers, RawWindow, log_window
 from foreact.sim.bench_rivals import GYMNASIUM, GymnasiumSide, envpool_interpreter, write_model
@@ -118,13 +119,25 @@ def test_the_benchmark_writes_what_it_measured(tmp_path: Path) -> None:
     assert seen[0] == (0, 2, "timing cartpole") and seen[-1] == (2, 2, "timing cartpole")
     again = bench(dataclasses.replace(config, repeats=1, rivals=False, tasks=("reacher",)))
     assert again.path is not None and again.path != report.path
-    assert not [key for key in again.figures if key.startswith("vs_")] and again.rows[0][4:] == ("", "", "")
+    assert not [key for key in again.figures if key.startswith("vs_")] and again.rows[0][4:] == ("", "", "", "")
+
+
+def test_meta_world_is_timed_on_the_same_episodes() -> None:
+    pair = MetaWorldPair("reach-v3", 8, 0)
+    ours, theirs = pair.windows()
+    assert ours.steps == theirs.steps == 40 * SEEDS
+    # both sides end where the last layout's episode is after 1 s + 40 steps
+    env: Any = pair._task._env
+    np.testing.assert_allclose(env._get_obs()[:18], pair._worlds.full_observation()[-1, :18], atol=1e-9)
+    first = pair._worlds.full_observation()
+    pair.windows()
+    np.testing.assert_array_equal(first, pair._worlds.full_observation())
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"tasks": ("reach",)}, "cannot measure"),
+        ({"tasks": ("reach", "reach-v3")}, "more than once"),
         ({"tasks": ("half-cheeta",)}, "half-cheetah"),
         ({"envpool_python": Path("false")}, "cannot import envpool"),
         ({"envpool_python": Path("no-such-python")}, "cannot be run"),
