@@ -96,7 +96,7 @@ def _sim_figures(task: SimTask) -> dict[str, JSON]:
         "observation": f"{worlds.observation_size} numbers",
         "control_rate": f"{1 / worlds.views.dt:.4g} Hz, {task.substeps} engine steps each",
         "horizon": f"{task.limit} control steps",
-        "ends": "when it fails" if task.terminate else "at its horizon",
+        "ends": "at its horizon or before" if task.terminate else "at its horizon",
         "success": "yes" if task.success is not None else "a return only",
         "scripted_expert": "yes" if expert(task.name) is not None else "no",
     }
