@@ -172,7 +172,7 @@ class _Late(Hidden):
                 self.ring[:, -age] = before.ring[self._rows, (before.head - age) % (before.longest + 1)]
 
     def arrays(self) -> dict[str, Any]:
-        return {"delay": self.delay, "head": self.head, "ring": self.ring}
+        return {"delay": self.delay, "head": self.head, f"ring{self.longest + 1}": self.ring}
 
     def restart(self, ids: np.ndarray) -> None:
         self.ring[ids] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,26 @@ def test_a_world_that_fails_twice_is_told_twice(tmp_path: Path) -> None:
     guard.close()
     worlds.views.qpos[1] = np.inf
     worlds.step(still)
+
+
+CROWD = """
+<mujoco><size memory="8K"/><worldbody><geom type="plane" size="1 1 1"/>BODIES</worldbody></mujoco>""".replace(
+    "BODIES", "".join(f'<body pos="{x} 0 1"><freejoint/><geom type="box" size=".1 .1 .1"/></body>' for x in range(6))
+)
+
+
+def test_an_error_of_the_engine_is_dumped_too(tmp_path: Path) -> None:
+    task = replace(TASK, model=CROWD, start=(), low=(), high=())
+    worlds = TaskWorlds(task, 3)
+    worlds.reset()
+    Guard(worlds, tmp_path)
+    nothing = np.zeros((3, 0), np.float32)
+    worlds.step(nothing)
+    worlds.views.qpos[1, 2::7] = 0.09  # 24 contacts at once, for which there is no memory
+    with pytest.raises(DumpedFailure, match="in 1 worlds: world 1: .*stack") as caught:
+        worlds.step(nothing)
+    replay = replay_dump(caught.value.folder)
+    assert replay.same and "stack" in replay.messages[0]
 
 
 def test_guarded_worlds_do_the_same(tmp_path: Path) -> None:

@@ -163,6 +163,9 @@ def test_a_snapshot_without_hidden_parameters_takes_them_away() -> None:
     assert (worlds.views.mocap_pos == [1, 2, 3]).all()
     with pytest.raises(ValueError, match="hidden.latency.delay"):
         TaskWorlds(TASK, 4).restore(late)
+    latency(5)(worlds.views, every, WorldRandom(0, 4))
+    with pytest.raises(ValueError, match="hidden.latency.ring3"):
+        worlds.restore(late)
 
 
 def test_hidden_parameters_can_be_drawn_at_every_start() -> None:
