@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foreact.sim.metaworld import MetaWorldTask
+from foreact.sim.metaworld_worlds.bare import bare_model
 
 if TYPE_CHECKING:
     import mujoco
@@ -55,6 +56,7 @@ class Origin:
 
     Attributes:
         model: The task's model as compiled, with Meta-World's welds.
+        bare: The same without what is only looked at, for physics.
         pose_model: The same without forces, contacts and constraints, for positions alone.
         low: Lowest observations after a step, (O,).
         high: Highest observations after a step, (O,).
@@ -73,6 +75,7 @@ class Origin:
         self._env: Any = self._task._env
         self._keep = {**KEPT, **keep}
         self.model: mujoco.MjModel = copy.copy(self._env.model)
+        self.bare = bare_model(self._env.fullpath, self.model)
         self.pose_model = copy.copy(self.model)
         off = mujoco.mjtDisableBit
         for bit in (

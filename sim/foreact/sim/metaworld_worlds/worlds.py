@@ -23,6 +23,7 @@ from foreact.sim.views import Views
 
 __all__ = ["VectorMetaWorld", "VectorSnapshot", "VectorStep"]
 
+MOVED = "body_pos"  # the one of `MODEL_FIELDS` that dynamics read
 FRAME = 18  # elements of one frame of the observation: hand 3, opening 1, objects 14
 
 
@@ -72,11 +73,11 @@ class VectorMetaWorld:
         self.name, self.nworld, self.time_limit = name, nworld, TIME_LIMIT
         self._threads, self._rewarded, self._rules = threads, reward, RULES[name]
         self._origin = Origin(name, self._rules.keep) if origin is None else origin
-        self._physics = CpuBackend(self._origin.model, nworld, threads)
+        self._physics = CpuBackend(self._origin.bare, nworld, threads)
         # positions after a step from a second batch without contacts: a third of the cost of asking the first for them
         self._pose = CpuBackend(self._origin.pose_model, nworld, threads)
+        self._physics.model_field(MOVED)
         for field in MODEL_FIELDS:
-            self._physics.model_field(field)
             self._pose.model_field(field)
         self._allocate()
 
@@ -169,8 +170,6 @@ class VectorMetaWorld:
         """Put worlds back; observations of all worlds, live (N, O)."""
         chosen = slice(None) if ids is None else ids
         self._physics.restore(snapshot.engine, ids)
-        for name, values in snapshot.engine.model.items():
-            self._pose.model_field(name)[chosen] = values
         for name, values in self._arrays().items():
             values[chosen] = snapshot.arrays[name]
         return self._observation
@@ -202,12 +201,12 @@ class VectorMetaWorld:
         arrays = {
             "steps": self.steps, "observation": self._observation, "previous": self._previous, "tips": self._tips,
         }  # fmt: skip
-        return arrays | {f"kept.{name}": values for name, values in self._kept.items()}
+        fields = {f"field.{name}": self._pose.model_field(name) for name in MODEL_FIELDS}
+        return arrays | fields | {f"kept.{name}": values for name, values in self._kept.items()}
 
     def _begin(self, world: int, seed: int) -> None:
         start, at = self._origin.start(seed), np.array([world])
-        fields = {name: values[None] for name, values in start.fields.items()}
-        self._physics.restore(Snapshot({ROWS: start.state[None]}, fields), at)
+        self._physics.restore(Snapshot({ROWS: start.state[None]}, {MOVED: start.fields[MOVED][None]}), at)
         for name, values in start.fields.items():
             self._pose.model_field(name)[world] = values
         for name, values in start.kept.items():
