@@ -26,7 +26,7 @@ def drive(backend: Any, steps: int, seed: int = 0) -> dict[str, np.ndarray]:
     for step in range(steps):
         control[:] = rng.uniform(-1, 1, control.shape)
         ids = np.array([0, 2, 3]) if step % 4 == 3 else None
-        backend.step(3, ids, ("none", "velocity", "acceleration")[step % 3])
+        backend.step(3, ids, ("none", "velocity", "acceleration", "position")[step % 4])
     return {name: np.array(backend.view(name)) for name in ("qpos", "qvel", "xpos", "time")}
 
 

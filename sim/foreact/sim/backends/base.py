@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Fresh", "SimBackend", "Snapshot", "WorldError", "WorldsFailed", "make_backend"]
 
-Fresh = Literal["none", "velocity", "acceleration"]
-"""How far derived fields are computed at the new state: not at all (they lag one sub-step), positions and velocities
-with their sensors, or accelerations and forces too."""
+Fresh = Literal["none", "position", "velocity", "acceleration"]
+"""How far derived fields are computed at the new state: not at all (they lag one sub-step), positions, velocities too,
+or accelerations and forces too, each with their sensors."""
 
 Array = Any
 """A NumPy array (`cpu`, `ref`) or a torch tensor (`warp`)."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CpuBackend", "compiled_values", "derived_fields", "warning_names"]
 
-STAGES = {"none": 0, "velocity": 2, "acceleration": 3}  # mjtStage
+STAGES = {"none": 0, "position": 1, "velocity": 2, "acceleration": 3}  # mjtStage
 ROWS = "rows"
 
 

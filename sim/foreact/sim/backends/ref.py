@@ -179,7 +179,10 @@ class RefBackend(SimBackend):
 def _compute(model: mujoco.MjModel, data: mujoco.MjData, fresh: Fresh) -> None:
     import mujoco
 
-    if fresh == "velocity":
+    if fresh == "position":
+        mujoco.mj_fwdPosition(model, data)
+        mujoco.mj_sensorPos(model, data)
+    elif fresh == "velocity":
         mujoco.mj_step1(model, data)
     elif fresh == "acceleration":
         mujoco.mj_forward(model, data)

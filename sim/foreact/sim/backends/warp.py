@@ -201,7 +201,10 @@ class WarpBackend(SimBackend):
     def _advance(self, substeps: int, fresh: Fresh) -> None:
         for _ in range(substeps):
             self._engine.step(self._model, self._data)
-        if fresh == "velocity":
+        if fresh == "position":
+            self._engine.fwd_position(self._model, self._data)
+            self._engine.sensor_pos(self._model, self._data)
+        elif fresh == "velocity":
             self._engine.step1(self._model, self._data)
         elif fresh == "acceleration":
             self._engine.forward(self._model, self._data)

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["bare_model"]
 
 
-def bare_model(path: str, model: mujoco.MjModel) -> mujoco.MjModel:
+def bare_model(path: str, model: mujoco.MjModel, *, keep_named: bool = False) -> mujoco.MjModel:
     """The model of a scene without what is only looked at.
 
     Args:
         path: MJCF file.
         model: What it was compiled to; its numbers win over those of the file.
+        keep_named: Keep sites, and geoms that have a name.
 
     Raises:
         ValueError: What is left does not move as the model does.
@@ -31,9 +32,9 @@ def bare_model(path: str, model: mujoco.MjModel) -> mujoco.MjModel:
 
     spec = mujoco.MjSpec.from_file(path)
     for geom in list(spec.geoms):
-        if geom.contype == 0 and geom.conaffinity == 0:
+        if geom.contype == 0 and geom.conaffinity == 0 and not (keep_named and geom.name):
             spec.delete(geom)
-    for thing in [*spec.sites, *spec.cameras, *spec.lights]:
+    for thing in [*([] if keep_named else spec.sites), *spec.cameras, *spec.lights]:
         spec.delete(thing)
     for index, body in enumerate(spec.bodies):
         if index and model.body_mass[index]:

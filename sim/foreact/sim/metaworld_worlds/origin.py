@@ -76,7 +76,7 @@ class Origin:
         self._keep = {**KEPT, **keep}
         self.model: mujoco.MjModel = copy.copy(self._env.model)
         self.bare = bare_model(self._env.fullpath, self.model)
-        self.pose_model = copy.copy(self.model)
+        self.pose_model = bare_model(self._env.fullpath, self.model, keep_named=True)
         off = mujoco.mjtDisableBit
         for bit in (
             off.mjDSBL_CONSTRAINT,

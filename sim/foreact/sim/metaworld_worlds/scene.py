@@ -79,7 +79,7 @@ class Scene:
         if key not in self._found:
             self._found[key] = getattr(getattr(self._views, kind)(name), attribute)
             # an array that is looked at for the first time is empty until positions are computed again
-            self._views.backend.forward(None, "velocity")
+            self._views.backend.forward(None, "position")
         return self._found[key]
 
     @property

@@ -130,7 +130,7 @@ class VectorMetaWorld:
         self._command(np.asarray(actions, np.float64), rows)
         self._physics.step(self._origin.substeps, ids)
         self._pose.view("qpos")[rows] = self._physics.view("qpos")[rows]
-        self._pose.forward(ids, "velocity")
+        self._pose.forward(ids, "position")
         self.steps[rows] += 1
         self._scene.stepped[:] = ids is None
         self._scene.stepped[rows] = True
