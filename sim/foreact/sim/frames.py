@@ -13,7 +13,7 @@ __all__ = ["BadFrames", "check_frames"]
 
 BLACK = 4.0  # brightest value that still counts as black, of 255
 CONSTANT = 1.0  # standard deviation below which a frame shows one colour, of 255
-NOISE = 0.3  # correlation of neighbours below which a frame is noise: scenes have 0.8 and more, white noise 0
+NOISE = 0.3  # correlation of neighbours below which a frame is noise: scenes have 0.85 and more, white noise 0
 
 
 class BadFrames(ValueError):

@@ -14,7 +14,7 @@ from foreact.episodes.contract import CameraSpec
 from foreact.sim.backends import SimBackend
 from foreact.sim.cameras import WorldStates, camera_spec, mounts
 from foreact.sim.opengl import OpenGl
-from foreact.sim.raytracer import DRAWN_FIELDS, RayTracer
+from foreact.sim.raytracer import DRAWN_FIELDS, SHARED_FIELDS, RayTracer
 
 if TYPE_CHECKING:
     import mujoco
@@ -36,7 +36,7 @@ class WorldPictures:
         nworld: The most worlds that one call draws.
         segmentation: Also draw geoms' numbers.
         device: Warp device of the ray tracer, `cpu` or `cuda:0`.
-        launch: Worlds drawn by one launch of the ray tracer; on CUDA take as many as there are.
+        launch: Worlds that the ray tracer draws at once; on CUDA take as many as there are.
         shadows: Lights that cast shadows do so.
         renderer: `raytracer`, or `opengl` for large images with smooth edges; see `foreact.sim.opengl`.
 
@@ -53,7 +53,7 @@ class WorldPictures:
         *,
         segmentation: bool = True,
         device: str = "cpu",
-        launch: int = 4,
+        launch: int = 16,
         shadows: bool = False,
         renderer: Literal["raytracer", "opengl"] = "raytracer",
     ) -> None:
@@ -97,7 +97,8 @@ class WorldPictures:
             uint8 (n, H, W): the geom's number + 1, 0 = nothing. NumPy arrays; tensors for backends of tensors.
 
         Raises:
-            ValueError: Another model's worlds, none, or more than `nworld`.
+            ValueError: Another model's worlds, none, more than `nworld`, or worlds that differ in what is drawn the same
+                for all (`SHARED_FIELDS`).
         """
         if backend.model is not self.model and backend.model.signature != self.model.signature:
             raise ValueError("the backend has worlds of another model than the pictures were made for")
@@ -113,7 +114,10 @@ class WorldPictures:
 
     def _states(self, backend: SimBackend, chosen: np.ndarray) -> Iterator[WorldStates]:
         """The worlds' states, a launch at a time."""
-        xp, own = backend.xp, {k: v for k, v in backend.live().model.items() if k in DRAWN_FIELDS}
+        xp, own = backend.xp, backend.live().model
+        if shared := [name for name in SHARED_FIELDS if name in own]:
+            raise ValueError(f"worlds have {', '.join(shared)} of their own, which pictures do not follow")
+        own = {name: values for name, values in own.items() if name in DRAWN_FIELDS}
         names = ("qpos", "mocap_pos", "mocap_quat") if self.model.nmocap else ("qpos",)
         values = {name: backend.view(name) for name in names}
         for start in range(0, len(chosen), self._launch):

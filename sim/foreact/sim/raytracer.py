@@ -19,14 +19,19 @@ from foreact.sim.cameras import Mounts, WorldStates, directions
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["DEPTH_UNIT", "DRAWN_FIELDS", "RayTracer"]
+__all__ = ["DEPTH_UNIT", "DRAWN_FIELDS", "SHARED_FIELDS", "RayTracer"]
 
 DEPTH_UNIT = 0.001  # [m] per count
 # what each world of a launch may have of its own
 DRAWN_FIELDS = (
-    "qpos0", "body_pos", "body_quat", "jnt_pos", "jnt_axis", "geom_pos", "geom_quat", "geom_size", "geom_dataid",
-    "geom_matid", "geom_rgba", "mat_rgba", "mat_texid", "mat_texrepeat", "mat_emission", "light_pos", "light_dir",
-    "light_active", "light_castshadow", "light_ambient", "light_diffuse", "cam_pos", "cam_quat",
+    "qpos0", "body_pos", "body_quat", "jnt_pos", "jnt_axis", "geom_size", "geom_dataid", "geom_matid", "geom_rgba",
+    "mat_rgba", "mat_texid", "mat_texrepeat", "mat_emission", "light_pos", "light_dir", "light_active",
+    "light_castshadow", "light_ambient", "light_diffuse", "cam_pos", "cam_quat",
+)  # fmt: skip
+# what would change a picture but is drawn the same for all worlds; engines differ in whether they follow the first two
+SHARED_FIELDS = (
+    "geom_pos", "geom_quat", "geom_type", "geom_group", "geom_sameframe", "mat_texuniform", "light_type",
+    "light_attenuation", "light_cutoff", "light_exponent", "cam_fovy", "cam_intrinsic", "cam_sensorsize",
 )  # fmt: skip
 
 
