@@ -19,7 +19,9 @@ from foreact.episodes.outcome import ProgressFn, quiet
 from foreact.episodes.runfolder import describe_machine, jsonable, write_json_atomic
 from foreact.sim.bench_metaworld import MetaWorldPair
 from foreact.sim.bench_meter import Side, Spread, Window, ratio, spread
-from foreact.sim.bench_rivals import EnvPoolSide, GymnasiumSide, envpool_interpreter, has_rivals, write_model
+from foreact.sim.bench_pixels import PIXELS, TASK, picture_side
+from foreact.sim.bench_rivals import GymnasiumSide, envpool_interpreter, envpool_side, has_rivals, write_model
+from foreact.sim.bench_served import SideEnded
 from foreact.sim.bench_worlds import OwnAndRaw, OwnWall
 from foreact.sim.instructions import metaworld_task_names
 from foreact.sim.registry import resolve, sim_task
@@ -29,10 +31,10 @@ __all__ = ["SimBenchConfig", "SimBenchReport", "bench"]
 
 TASKS = ("cartpole", "reacher", "half-cheetah", "ant", "humanoid", "reach-v3", "pick-place-v3")
 PACKAGES = ("mujoco", "gymnasium", "numpy", "mujoco-warp", "metaworld", "envpool")
-COLUMNS = ("task", "steps/CPU s", "steps/s", "of raw", "vs Async", "vs Sync", "vs EnvPool", "vs Meta-World")
+COLUMNS = ("task", "per CPU s", "per s", "of raw", "vs Async", "vs Sync", "vs EnvPool", "vs Meta-World", "vs OpenGL")
 RATES = ("steps_per_cpu_second", "steps_per_second")
 RATIOS = ("fraction_of_raw", "vs_async_vector_env", "vs_sync_vector_env", "vs_envpool", "vs_metaworld")
-WALL_WORLDS = 4
+WALL_WORLDS = 2
 """Times as many worlds when all cores are used: threads need something to share."""
 
 
@@ -50,17 +52,19 @@ class SimBenchConfig:
         seed: of episodes and actions.
         envpool_python: an interpreter that can import EnvPool; None takes this one if it can.
         rivals: whether others are measured too.
+        pixels: whether pictures are measured too.
     """
 
     target: str = "sim"
     tasks: tuple[str, ...] = TASKS
     out: Path | None = None
     repeats: int = 5
-    worlds: int = 256
+    worlds: int = 512
     seconds: float = 0.3
     seed: int = 0
     envpool_python: Path | None = None
     rivals: bool = True
+    pixels: bool = True
 
     def __post_init__(self) -> None:
         if self.target != "sim":
@@ -112,15 +116,21 @@ def bench(config: SimBenchConfig, progress: ProgressFn = quiet) -> SimBenchRepor
     figures = _Figures()
     if config.rivals and interpreter is None:
         figures.not_run["vs_envpool"] = "EnvPool is not installed; pip install envpool, or give envpool_python=PATH"
+    total = (len(tasks) + config.pixels) * config.repeats
     for index, (name, task) in enumerate(tasks.items()):
-        report = _counted(progress, index * config.repeats, len(tasks) * config.repeats, name)
+        report = _counted(progress, index * config.repeats, total, name)
         if task is None:
             _measure_metaworld(name, config, figures, report)
         else:
             _measure(task, config, interpreter, figures, report)
+    if config.pixels:
+        _measure_pixels(config, figures, _counted(progress, len(tasks) * config.repeats, total, "pictures"))
     found = _as_json(config, figures)
     path = None if config.out is None else _write(config.out, found)
-    return SimBenchReport(path, found, COLUMNS, tuple(_row(name, figures.medians) for name in names))
+    rows = [_row(name, figures.medians) for name in names]
+    if config.pixels:
+        rows.append(_pixel_row(figures.medians))
+    return SimBenchReport(path, found, COLUMNS, tuple(rows))
 
 
 def _task(name: str, metaworld: Collection[str]) -> SimTask | None:
@@ -175,6 +185,25 @@ def _measure_metaworld(name: str, config: SimBenchConfig, figures: _Figures, rep
     figures.add(f"vs_metaworld.{name}", ratio(ours, theirs))
 
 
+def _measure_pixels(config: SimBenchConfig, figures: _Figures, report: Callable[[int], None]) -> None:
+    report(0)
+    ours, theirs = [], []
+    with closing(picture_side("raytracer", config.seconds)) as traced, ExitStack() as stack:
+        drawn: Side | None = None
+        try:
+            drawn = stack.enter_context(closing(picture_side("opengl", config.seconds))) if config.rivals else None
+        except SideEnded as error:
+            figures.not_run["pixels.vs_opengl"] = str(error)
+        for index in range(config.repeats):
+            ours.append(traced.window())
+            if drawn is not None:
+                theirs.append(drawn.window())
+            report(index + 1)
+    figures.add("pixels.frames_per_cpu_second", spread([each.per_cpu_second for each in ours]))
+    if theirs:
+        figures.add("pixels.vs_opengl", ratio(ours, theirs))
+
+
 def _sides(
     task: SimTask, config: SimBenchConfig, interpreter: Path | None, stack: ExitStack
 ) -> Iterator[tuple[str, Side]]:
@@ -187,7 +216,7 @@ def _sides(
     yield "vs_async_vector_env", GymnasiumSide(task, model, "async", 2 * seconds)
     yield "vs_sync_vector_env", GymnasiumSide(task, model, "sync", seconds)
     if interpreter is not None:
-        yield "vs_envpool", EnvPoolSide(interpreter, task, model, config.worlds, seconds)
+        yield "vs_envpool", envpool_side(interpreter, task, model, seconds)
 
 
 def _as_json(config: SimBenchConfig, figures: _Figures) -> dict[str, Any]:
@@ -229,4 +258,11 @@ def _row(task: str, medians: dict[str, float]) -> tuple[str, ...]:
     rates = (medians.get(f"{task}.{name}") for name in RATES)
     ratios = (medians.get(f"{name}.{task}") for name in RATIOS)
     shown = [*((each, ",.0f") for each in rates), *((each, ".2f") for each in ratios)]
-    return (task, *("" if value is None else format(value, form) for value, form in shown))
+    return (task, *("" if value is None else format(value, form) for value, form in shown), "")
+
+
+def _pixel_row(medians: dict[str, float]) -> tuple[str, ...]:
+    head = (f"frames of {TASK}, {PIXELS} px", f"{medians['pixels.frames_per_cpu_second']:,.0f}")
+    ratio_to_opengl = medians.get("pixels.vs_opengl")
+    last = "" if ratio_to_opengl is None else f"{ratio_to_opengl:.2f}"
+    return (*head, *[""] * (len(COLUMNS) - 3), last)

@@ -18,12 +18,16 @@ from typing import Any, Literal
 
 from foreact.sim import bench_envpool
 from foreact.sim.bench_meter import Window, timed, window_steps
+from foreact.sim.bench_served import ServedSide
 from foreact.sim.bench_worlds import BURN_IN
 from foreact.sim.task import SimTask
 
-__all__ = ["SYNC_ENVS", "EnvPoolSide", "GymnasiumSide", "envpool_interpreter", "has_rivals", "write_model"]
+__all__ = ["SYNC_ENVS", "GymnasiumSide", "envpool_interpreter", "envpool_side", "has_rivals", "write_model"]
 
 SYNC_ENVS = 8
+
+ENVPOOL_ENVS = 64
+"""Where its rate per CPU second is highest; it falls with more."""
 
 GYMNASIUM: dict[str, tuple[str, dict[str, Any]]] = {
     "cartpole": ("InvertedPendulum-v5", {}),
@@ -60,15 +64,16 @@ def write_model(task: SimTask, folder: Path) -> Path:
     """Write a task's MJCF with the task's options, so that others step the same model.
 
     Raises:
-        ValueError: The task has no file, or an option that is more than a name.
+        ValueError: The task has no file, or an option that is not known here.
     """
     import mujoco
 
-    if not isinstance(task.model, str | Path) or task.options.keys() - {"integrator"}:
+    if not isinstance(task.model, str | Path) or task.options.keys() - {"integrator", "disableflags"}:
         raise ValueError(f"task {task.name}: others cannot be given its model")
     spec = mujoco.MjSpec.from_file(str(task.model))
     if "integrator" in task.options:
         spec.option.integrator = getattr(mujoco.mjtIntegrator, f"mjINT_{task.options['integrator'].upper()}")
+    spec.option.disableflags = task.options.get("disableflags", spec.option.disableflags)
     spec.compile()
     file = folder / f"{task.name}.xml"
     file.write_text(spec.to_xml(), encoding="utf-8")
@@ -104,7 +109,7 @@ class GymnasiumSide:
         self._env.reset(seed=0)
         self._env.action_space.seed(0)
         self._plans = [self._env.action_space.sample() for _ in range(64)]
-        burn_in = max(2, round(BURN_IN / (task.compile().opt.timestep * task.substeps)))
+        burn_in = _burn_in(task)
         self._run(burn_in)
         self._length = window_steps(self._timed(4 * burn_in), self._env.num_envs, seconds)
 
@@ -153,50 +158,23 @@ def envpool_interpreter(given: Path | None) -> Path | None:
     return given
 
 
-class EnvPoolSide:
-    """EnvPool in a process of its own, one thread, as many environments as we have worlds.
+def envpool_side(interpreter: Path, task: SimTask, model: Path, seconds: float) -> ServedSide:
+    """Start EnvPool on one thread.
 
     Args:
         interpreter: One that has EnvPool.
         task: One that EnvPool has.
         model: The MJCF file.
-        nworld: Environments.
         seconds: Length of a window [s].
 
     Raises:
-        RuntimeError: The process ended; with its last words.
+        SideEnded: It could not start.
     """
+    options = json.dumps({"max_episode_steps": task.limit, **ENVPOOL[task.name]})
+    script = Path(bench_envpool.__file__).resolve()
+    arguments = [GYMNASIUM[task.name][0], str(ENVPOOL_ENVS), str(_burn_in(task)), str(model.resolve()), options]
+    return ServedSide([interpreter, "-P", script, *arguments], ENVPOOL_ENVS, seconds)
 
-    def __init__(self, interpreter: Path, task: SimTask, model: Path, nworld: int, seconds: float) -> None:
-        burn_in = max(2, round(BURN_IN / (task.compile().opt.timestep * task.substeps)))
-        options = {"max_episode_steps": task.limit, **ENVPOOL[task.name]}
-        script = str(Path(bench_envpool.__file__).resolve())
-        known = GYMNASIUM[task.name][0]
-        arguments = [known, str(nworld), str(burn_in), str(model.resolve()), json.dumps(options)]
-        self._process = subprocess.Popen(
-            [interpreter, "-P", script, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._length = window_steps(self._answer(), nworld, seconds)
 
-    def window(self) -> Window:
-        """One stretch, timed by the process itself."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{self._length}\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate(timeout=30)
-
-    def _answer(self) -> Window:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            _, words = self._process.communicate(timeout=30)
-            raise RuntimeError(f"the EnvPool process ended: {words.strip()[-300:]}")
-        return Window(**json.loads(line))
+def _burn_in(task: SimTask) -> int:
+    return max(2, round(BURN_IN / (task.compile().opt.timestep * task.substeps)))

@@ -41,7 +41,7 @@ def cartpole() -> SimTask:
         terminate=(_not_finite, fallen),
         start=(noisy_start(0.01, 0.01, gaussian_velocity=False),),
         # the model asks for Runge-Kutta at four evaluations a step; this is as stable and 3.6 times as fast
-        options={"integrator": "implicitfast"},
+        options={"integrator": "implicitfast", **_nothing_collides()},
         instruction="keep the pole upright",
     )
 
@@ -77,6 +77,7 @@ def reacher() -> SimTask:
         ),
         reward=((-1.0, distance), (-1.0, _effort)),
         start=(noisy_start(0.1, 0.005, gaussian_velocity=False), target),
+        options=_nothing_collides(),
         instruction="reach the target",
     )
 
@@ -132,6 +133,13 @@ TASKS: dict[str, Callable[[], SimTask]] = {
     "cartpole": cartpole, "reacher": reacher, "half-cheetah": half_cheetah, "ant": ant, "humanoid": humanoid,
 }  # fmt: skip
 CLASSIC = TASKS
+
+
+def _nothing_collides() -> dict[str, Any]:
+    """No two geoms of the model may touch: the same bits, 1.25 times as fast without looking for contacts."""
+    import mujoco
+
+    return {"disableflags": int(mujoco.mjtDisableBit.mjDSBL_CONTACT)}
 
 
 def _effort(views: Views) -> Any:

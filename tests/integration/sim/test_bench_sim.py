@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 from foreact.sim.bench import SimBenchConfig, bench
 from foreact.sim.bench_metaworld import SEEDS, MetaWorldPair
 from foreact.sim.bench_meter import Window, ratio, spread, window_steps
+from foreact.sim.bench_pixels import picture_side
 from foreact.sim.bench_raw import Log, RawDiffers, RawWindow, log_window
 from foreact.sim.bench_rivals import GYMNASIUM, GymnasiumSide, envpool_interpreter, write_model
+from foreact.sim.bench_served import ServedSide, SideEnded
 from foreact.sim.bench_worlds import OwnAndRaw
 from foreact.sim.classic import CLASSIC
 from foreact.sim.taskworlds import TaskWorlds
@@ -95,7 +98,8 @@ def test_rivals_have_the_same_model_and_terms(name: str, tmp_path: Path) -> None
     task = CLASSIC[name]()
     file = write_model(task, tmp_path)
     ours, theirs = task.compile(), mujoco.MjModel.from_xml_path(str(file))
-    assert ours.opt.integrator == theirs.opt.integrator and ours.opt.timestep == theirs.opt.timestep
+    for option in ("integrator", "timestep", "disableflags"):
+        assert getattr(ours.opt, option) == getattr(theirs.opt, option)
     for field in ("body_mass", "body_inertia", "qpos0", "dof_damping", "geom_friction", "actuator_gear", "jnt_range"):
         np.testing.assert_allclose(getattr(theirs, field), getattr(ours, field), rtol=1e-5, err_msg=field)
     side = GymnasiumSide(task, file, "sync", 0.001)
@@ -108,7 +112,7 @@ def test_rivals_have_the_same_model_and_terms(name: str, tmp_path: Path) -> None
 
 def test_the_benchmark_writes_what_it_measured(tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
-    config = SimBenchConfig(tasks=("cartpole",), out=tmp_path, repeats=2, worlds=4, seconds=0.002)
+    config = SimBenchConfig(tasks=("cartpole",), out=tmp_path, repeats=2, worlds=4, seconds=0.002, pixels=False)
     report = bench(config, lambda done, total, text: seen.append((done, total, text)))
     assert report.path is not None and json.loads(report.path.read_text()) == report.figures
     for key in ("cartpole.steps_per_second", "fraction_of_raw.cartpole", "vs_async_vector_env.cartpole"):
@@ -119,7 +123,7 @@ def test_the_benchmark_writes_what_it_measured(tmp_path: Path) -> None:
     assert seen[0] == (0, 2, "timing cartpole") and seen[-1] == (2, 2, "timing cartpole")
     again = bench(dataclasses.replace(config, repeats=1, rivals=False, tasks=("reacher",)))
     assert again.path is not None and again.path != report.path
-    assert not [key for key in again.figures if key.startswith("vs_")] and again.rows[0][4:] == ("", "", "", "")
+    assert not [key for key in again.figures if key.startswith("vs_")] and again.rows[0][4:] == ("",) * 5
 
 
 def test_meta_world_is_timed_on_the_same_episodes() -> None:
@@ -132,6 +136,31 @@ def test_meta_world_is_timed_on_the_same_episodes() -> None:
     first = pair._worlds.full_observation()
     pair.windows()
     np.testing.assert_array_equal(first, pair._worlds.full_observation())
+
+
+SERVER = """
+from foreact.sim.bench_meter import Window
+from foreact.sim.bench_served import serve
+serve(Window(10, 1.0, 2.0), lambda rounds: Window(5 * rounds, 0.5, 1.0))
+"""
+
+
+def test_a_served_side_does_as_many_rounds_as_its_burn_in_says() -> None:
+    side = ServedSide([sys.executable, "-P", "-c", SERVER], 5, 4.0)
+    # 10 steps took 2 s: 4 s are 20 steps, 4 rounds of 5
+    assert side.window() == side.window() == Window(20, 0.5, 1.0)
+    side.close()
+
+
+def test_a_served_side_that_ends_leaves_its_last_words() -> None:
+    with pytest.raises(SideEnded, match="ValueError: no such thing"):
+        ServedSide([sys.executable, "-P", "-c", "raise ValueError('no such thing')"], 1, 1.0)
+
+
+def test_pictures_are_drawn_by_a_process() -> None:
+    side = picture_side("raytracer", 0.01)
+    assert side.window().steps % 16 == 0
+    side.close()
 
 
 @pytest.mark.parametrize(

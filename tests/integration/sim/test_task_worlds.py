@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 
@@ -82,6 +83,18 @@ def test_futures_of_equal_seeds_are_equal_at_any_number_of_threads(name: str) ->
     np.testing.assert_array_equal(futures[0], futures[1])
     assert not np.array_equal(futures[1], futures[2])
     assert len(np.unique(futures[0][:32], axis=0)) == 32
+
+
+@pytest.mark.parametrize("name", ["cartpole", "reacher"])
+def test_where_nothing_collides_contacts_are_not_looked_for(name: str) -> None:
+    task = CLASSIC[name]()
+    assert task.options["disableflags"] == mujoco.mjtDisableBit.mjDSBL_CONTACT
+    looking = dataclasses.replace(task, options={k: v for k, v in task.options.items() if k != "disableflags"})
+    one, other = (TaskWorlds(each, 4) for each in (task, looking))
+    one.reset(seeds=[0, 1, 2, 3])
+    other.reset(seeds=[0, 1, 2, 3])
+    for action in actions(one, 0, 120):
+        np.testing.assert_array_equal(one.step(action).observation, other.step(action).observation)
 
 
 def test_neighbours_in_memory_are_observed_by_one_copy() -> None:
