@@ -97,8 +97,8 @@ class WorldPictures:
             uint8 (n, H, W): the geom's number + 1, 0 = nothing. NumPy arrays; tensors for backends of tensors.
 
         Raises:
-            ValueError: Another model's worlds, none, more than `nworld`, or worlds that differ in what is drawn the same
-                for all (`SHARED_FIELDS`).
+            ValueError: Another model's worlds, none, more than `nworld`, or worlds that differ in what is drawn alike
+                for all of them (`SHARED_FIELDS`).
         """
         if backend.model is not self.model and backend.model.signature != self.model.signature:
             raise ValueError("the backend has worlds of another model than the pictures were made for")
