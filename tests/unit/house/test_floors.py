@@ -28,7 +28,7 @@ ALSO = {
     "foreact.deploy_edge.simulated_robot": {"sim"},
 }
 ROBOT = "foreact.deploy_edge.runtime"
-ROBOT_MAY = {"numpy", "onnxruntime", "foreact"} | set(sys.stdlib_module_names) | BY_HAND
+ROBOT_MAY = {"numpy", "onnxruntime", "foreact"} | set(sys.stdlib_module_names)
 DOTTED = re.compile(r"foreact\.([a-z_]+)(\.\w+)*(:\w+)?")
 
 
