@@ -16,8 +16,9 @@ from foreact.episodes.contract import CameraSpec
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["Mounts", "WorldStates", "camera_spec", "directions", "mounts"]
+__all__ = ["Mounts", "WorldStates", "camera_spec", "directions", "mounts", "outside_view"]
 
+VIEW_ANGLE = 45.0  # [deg] of a view from outside
 SAME_POSE = 1e-6  # a camera of the contract is one of the model's if name, body and pose agree this well
 
 
@@ -119,6 +120,54 @@ def camera_spec(model: mujoco.MjModel, name: str, width: int, height: int, strea
         name=name, width=width, height=height, streams=tuple(streams), fx=fx, fy=fy, cx=cx, cy=cy, mount=mount,
         position=(x, y, z), orientation=(qw, qx, qy, qz),
     )  # fmt: skip
+
+
+def outside_view(model: mujoco.MjModel, name: str, side: int, azimuth: float, elevation: float = -20.0) -> CameraSpec:
+    """A camera in the world that has everything in view that can move, where the model places it.
+
+    Args:
+        model: Compiled.
+        name: Of the camera.
+        side: Of the square image [px].
+        azimuth: Direction of the look around the vertical [deg], 0 along x, 90 along y.
+        elevation: Of the look [deg], negative from above.
+    """
+    turn, tilt = np.radians(azimuth), np.radians(elevation)
+    look = np.array([np.cos(tilt) * np.cos(turn), np.cos(tilt) * np.sin(turn), np.sin(tilt)])
+    right = np.array([np.sin(turn), -np.cos(turn), 0.0])
+    rotation = np.stack([right, np.cross(right, look), -look], axis=1)
+    centre, radius = _bounds(model)
+    x, y, z = (float(each) for each in centre - radius / np.sin(np.radians(VIEW_ANGLE) / 2) * look)
+    focal = 0.5 * side / np.tan(np.radians(VIEW_ANGLE) / 2)
+    return CameraSpec(
+        name=name, width=side, height=side, streams=("rgb",), fx=focal, fy=focal, cx=side / 2, cy=side / 2,
+        mount="world", position=(x, y, z), orientation=_quaternion(rotation),
+    )  # fmt: skip
+
+
+def _bounds(model: mujoco.MjModel) -> tuple[np.ndarray, float]:
+    """Centre and radius of a sphere around all geoms that do not belong to the world [m]."""
+    import mujoco
+
+    data = mujoco.MjData(model)
+    if model.nkey:
+        mujoco.mj_resetDataKeyframe(model, data, 0)
+    mujoco.mj_kinematics(model, data)
+    moving = model.geom_bodyid > 0
+    if not moving.any():
+        return np.array(model.stat.center), float(model.stat.extent)
+    places, sizes = data.geom_xpos[moving], model.geom_rbound[moving]
+    centre = ((places - sizes[:, None]).min(0) + (places + sizes[:, None]).max(0)) / 2
+    return centre, float((np.linalg.norm(places - centre, axis=1) + sizes).max())
+
+
+def _quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
+    import mujoco
+
+    found = np.zeros(4)
+    mujoco.mju_mat2Quat(found, rotation.ravel())
+    w, x, y, z = map(float, found)
+    return w, x, y, z
 
 
 def _intrinsics(model: mujoco.MjModel, number: int, width: int, height: int) -> tuple[float, float, float, float]:

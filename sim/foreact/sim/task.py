@@ -75,6 +75,7 @@ class SimTask:
         fresh: How far derived fields are computed after a step: `none` is fastest and leaves them one sub-step old.
         options: Overrides of the model's options, such as `{"integrator": "implicitfast"}`.
         instruction: What a person would say.
+        cameras: Cameras of the model that show the task, at most two are pictured; without any it is seen from outside.
     """
 
     name: str
@@ -95,6 +96,7 @@ class SimTask:
     fresh: Fresh = "none"
     options: Mapping[str, Any] = field(default_factory=dict)
     instruction: str = ""
+    cameras: Sequence[str] = ()
 
     def compile(self) -> mujoco.MjModel:
         """The model with the task's options.

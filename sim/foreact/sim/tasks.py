@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.sim import registry
 from foreact.sim.definitions import SceneFacts, TaskDefinition
@@ -126,19 +128,46 @@ def _range(low: float, high: float) -> str:
 
 def _draw_sheet(config: TasksConfig, sheet: Path, names: Sequence[str], progress: ProgressFn) -> None:
     from foreact.sim.contact_sheet import Panel, write_contact_sheet
-    from foreact.sim.metaworld import default_cameras
-    from foreact.sim.worlds import Worlds
 
     if sheet.suffix.lower() != ".png":
         raise ValueError(f"sheet={sheet} must end in .png")
-    cameras = default_cameras(config.front, config.wrist)
     panels = []
     for done, name in enumerate(names):
         progress(done, len(names), "draw tasks")
-        worlds = Worlds([name], cameras, device=config.device)
-        worlds.reset([layout_seed("eval", config.seed, 0)])
-        images = worlds.render()
-        views = tuple(images[f"camera.{camera.name}.rgb"][0] for camera in cameras)
-        panels.append(Panel(name, registry.definition(name).text.main, views))
+        task = registry.sim_task(name)
+        views = _metaworld_views(config, name) if task is None else _sim_views(config, task)
+        panels.append(Panel(name, _instruction(name), views))
     progress(len(names), len(names), "draw tasks")
     write_contact_sheet(sheet, panels)
+
+
+def _metaworld_views(config: TasksConfig, name: str) -> tuple[np.ndarray, ...]:
+    from foreact.sim.metaworld import default_cameras
+    from foreact.sim.worlds import Worlds
+
+    cameras = default_cameras(config.front, config.wrist)
+    worlds = Worlds([name], cameras, device=config.device)
+    worlds.reset([layout_seed("eval", config.seed, 0)])
+    images = worlds.render()
+    return tuple(images[f"camera.{camera.name}.rgb"][0] for camera in cameras)
+
+
+def _sim_views(config: TasksConfig, task: SimTask) -> tuple[np.ndarray, ...]:
+    from foreact.sim.cameras import camera_spec, outside_view
+    from foreact.sim.frames import check_frames
+    from foreact.sim.pictures import WorldPictures
+    from foreact.sim.taskworlds import TaskWorlds
+
+    worlds = TaskWorlds(task, 1, threads=1)
+    worlds.reset(seeds=[layout_seed("eval", config.seed, 0)])
+    model = worlds.backend.model
+    if task.cameras:
+        sides = (config.front, config.wrist)
+        cameras = [
+            camera_spec(model, name, side, side, ("rgb",)) for name, side in zip(task.cameras, sides, strict=False)
+        ]
+    else:
+        cameras = [outside_view(model, f"from_{azimuth}", config.front, azimuth) for azimuth in (90, 135)]
+    drawn = WorldPictures(model, cameras, 1, segmentation=False, device=config.device, launch=1).draw(worlds.backend)
+    check_frames(drawn)
+    return tuple(drawn[f"camera.{camera.name}.rgb"][0] for camera in cameras)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("mujoco_warp")
 
@@ -60,3 +61,14 @@ def test_an_unknown_task_writes_no_sheet(tmp_path: Path) -> None:
     with pytest.raises(UnknownTask, match="did you mean push-v3"):
         tasks(TasksConfig(("pusch",), tmp_path / "sheet.png"))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_sheet_shows_tasks_of_many_worlds(tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    tasks(TasksConfig(("cartpole", "arm-lift"), sheet=sheet, front=48, wrist=48))
+    with Image.open(sheet) as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape[1] > 2 * 2 * 192
+    # the cube of arm-lift is in its picture, on the right half
+    red = (pixels[..., 0] > 150) & (pixels[..., 1] < 90) & (pixels[..., 2] < 90)
+    assert red[:, pixels.shape[1] // 2 :].sum() > 20

@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from foreact.sim.cameras import directions, mounts
+from foreact.sim.cameras import directions, mounts, outside_view
 from foreact.sim.pictures import camera_specs
 
 MODEL = mujoco.MjModel.from_xml_string("""
@@ -91,3 +91,21 @@ def test_mounts_refuse_what_cannot_be_drawn() -> None:
         mounts(MODEL, [wide, wide])
     with pytest.raises(ValueError, match="got none"):
         mounts(MODEL, [])
+
+
+@pytest.mark.parametrize("azimuth", [0, 90, 200])
+def test_a_view_from_outside_holds_all_that_moves(azimuth: float) -> None:
+    model = mujoco.MjModel.from_xml_string(
+        '<mujoco><worldbody><geom type="plane" size="9 9 1"/><body pos="1 2 3"><freejoint/><geom size="0.5"/></body>'
+        "</worldbody></mujoco>"
+    )
+    camera = outside_view(model, "view", 64, azimuth)
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    rotation = np.zeros(9)
+    mujoco.mju_quat2Mat(rotation, np.array(camera.orientation))
+    seen = rotation.reshape(3, 3).T @ (np.array([1.0, 2.0, 3.0]) - np.array(camera.position))
+    np.testing.assert_allclose(seen[:2], 0, atol=1e-9)  # in the middle of the picture
+    # its outline just touches the picture's edge: sin(22.5 deg) = 0.5 / distance
+    assert -seen[2] == pytest.approx(0.5 / np.sin(np.radians(22.5)))
+    assert camera.position[2] > 3

@@ -62,6 +62,7 @@ def arm_reach() -> SimTask:
         reward=((1.0, lambda views: _near(views, miss(views))),),
         success=lambda views: miss(views) < 0.02,
         instruction="reach the green ball",
+        cameras=("front", "wrist"),
     )
 
 
@@ -89,6 +90,7 @@ def arm_push() -> SimTask:
         ),
         success=lambda views: miss(views) < NEAR_GOAL,
         instruction="push the red cube onto the green disc",
+        cameras=("front", "wrist"),
     )
 
 
@@ -110,6 +112,7 @@ def arm_lift() -> SimTask:
         ),
         success=lambda views: height(views) > CARRIED,
         instruction="lift the red cube",
+        cameras=("front", "wrist"),
     )
 
 
@@ -146,6 +149,7 @@ def arm_stack() -> SimTask:
         ),
         success=stacked,
         instruction="put the red cube on the blue cube",
+        cameras=("front", "wrist"),
     )
 
 
@@ -171,6 +175,7 @@ def arm_drawer() -> SimTask:
         ),
         success=lambda views: way(views) > PULLED,
         instruction="open the drawer",
+        cameras=("front", "wrist"),
     )
 
 
