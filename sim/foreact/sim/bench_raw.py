@@ -97,7 +97,8 @@ class RawWindow:
         import mujoco
         from mujoco.rollout import Rollout
 
-        self._model = worlds.backend.model
+        assert isinstance(worlds.backend, CpuBackend)
+        self._model = worlds.backend.engine_model  # with the flags that our worlds set for themselves
         self._rollout, self._data = Rollout(nthread=0), mujoco.MjData(self._model)
         state = mujoco.mjtState
         self._spec = _inputs_in_use(self._model, log)
