@@ -196,7 +196,8 @@ def _packed(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 def _models(worlds: TaskWorlds) -> list[Any]:
     """The model of every world: one for all, or copies where worlds have values of their own."""
-    model, fields = worlds.backend.model, worlds.backend.snapshot().model
+    assert isinstance(worlds.backend, CpuBackend)
+    model, fields = worlds.backend.engine_model, worlds.backend.snapshot().model
     models = [copy.copy(model) if fields else model for _ in range(len(worlds))]
     for name, values in fields.items():
         for each, value in zip(models, values, strict=True):
