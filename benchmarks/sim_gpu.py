@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 from foreact.episodes.runfolder import describe_machine
-from foreact.sim.classic import CLASSIC
+from foreact.sim.classic import TASKS
 from foreact.sim.taskworlds import TaskWorlds
 
-TASKS = ("cartpole", "ant", "humanoid")
+TIMED = ("cartpole", "ant", "humanoid")
 NEWTON = 2  # mjtSolver
 
 
@@ -64,7 +64,7 @@ class Stopwatch:
 def measure(name: str, worlds: int, steps: int, repeats: int, device: str) -> dict[str, Any]:
     """Rates of one task: median and quartiles over the repeats."""
     began = time.perf_counter()
-    task = CLASSIC[name]()
+    task = TASKS[name]()
     task = replace(task, options={**task.options, "solver": NEWTON})  # the humanoid asks for PGS, which Warp has not
     envs = TaskWorlds(task, worlds, "warp", device=device)
     envs.reset()
@@ -106,7 +106,7 @@ def main() -> int:
     """Print one line per task; append all to a dated file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ...; cpu tries the script, not the speed")
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=sorted(CLASSIC))
+    parser.add_argument("--tasks", nargs="+", default=list(TIMED), choices=sorted(TASKS))
     parser.add_argument("--worlds", type=int, default=4096)
     parser.add_argument("--steps", type=int, default=200, help="control steps of a repeat")
     parser.add_argument("--repeats", type=int, default=5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from foreact.sim.backends import make_backend
-from foreact.sim.classic import CLASSIC
+from foreact.sim.classic import TASKS
 from foreact.sim.hidden import latency, scaled_mass
 from foreact.sim.taskworlds import TaskWorlds
 
@@ -19,7 +19,7 @@ ELLIPSE = 1  # mjtCone: Warp turns pyramids under steep capsules, see tests/inte
 
 @pytest.mark.parametrize("name", ["cartpole", "reacher", "half-cheetah", "ant"])
 def test_control_steps_are_those_of_plain_steps_within_float32(cuda: torch.device, name: str) -> None:
-    task = CLASSIC[name]()
+    task = TASKS[name]()
     model = task.compile()
     model.opt.cone = ELLIPSE
     plain: Any = make_backend("ref", model, WORLDS)
@@ -44,7 +44,7 @@ def test_control_steps_are_those_of_plain_steps_within_float32(cuda: torch.devic
 
 
 def test_a_graph_does_what_its_steps_do(cuda: torch.device) -> None:
-    warp: Any = make_backend("warp", CLASSIC["cartpole"]().compile(), WORLDS, device=str(cuda))
+    warp: Any = make_backend("warp", TASKS["cartpole"]().compile(), WORLDS, device=str(cuda))
     warp.view("qpos")[:, 1] = torch.linspace(-0.1, 0.1, WORLDS)
     kept = warp.snapshot()
     warp.step(4)
@@ -57,14 +57,14 @@ def test_a_graph_does_what_its_steps_do(cuda: torch.device) -> None:
 
 
 def test_views_are_the_engines_own_memory(cuda: torch.device) -> None:
-    warp: Any = make_backend("warp", CLASSIC["ant"]().compile(), 4, device=str(cuda))
+    warp: Any = make_backend("warp", TASKS["ant"]().compile(), 4, device=str(cuda))
     mass = warp.model_field("body_mass")
     assert warp.view("qpos").data_ptr() == warp._data.qpos.ptr and mass.data_ptr() == warp._model.body_mass.ptr
     assert warp.view("qpos").device.type == cuda.type
 
 
 def test_kernels_run_in_the_stream_that_torch_is_in(cuda: torch.device) -> None:
-    warp: Any = make_backend("warp", CLASSIC["cartpole"]().compile(), 4096, device=str(cuda))
+    warp: Any = make_backend("warp", TASKS["cartpole"]().compile(), 4096, device=str(cuda))
     seen = []
     for stream in (torch.cuda.current_stream(cuda), torch.cuda.Stream(cuda), torch.cuda.Stream(cuda)):
         torch.cuda.synchronize(cuda)
@@ -80,7 +80,7 @@ def test_kernels_run_in_the_stream_that_torch_is_in(cuda: torch.device) -> None:
 
 
 def test_restored_and_masked_worlds(cuda: torch.device) -> None:
-    warp: Any = make_backend("warp", CLASSIC["reacher"]().compile(), 8, device=str(cuda))
+    warp: Any = make_backend("warp", TASKS["reacher"]().compile(), 8, device=str(cuda))
     warp.view("ctrl")[:] = 0.5
     warp.step(5)
     kept = warp.snapshot()
@@ -98,8 +98,8 @@ def test_restored_and_masked_worlds(cuda: torch.device) -> None:
 
 @pytest.mark.parametrize("name", ["cartpole", "reacher"])
 def test_a_task_is_the_same_on_cuda(cuda: torch.device, name: str) -> None:
-    warp = TaskWorlds(CLASSIC[name](), WORLDS, "warp", seed=5, device=str(cuda))
-    cpu = TaskWorlds(CLASSIC[name](), WORLDS, "cpu", seed=5)
+    warp = TaskWorlds(TASKS[name](), WORLDS, "warp", seed=5, device=str(cuda))
+    cpu = TaskWorlds(TASKS[name](), WORLDS, "cpu", seed=5)
     np.testing.assert_allclose(warp.reset().cpu(), cpu.reset(), atol=1e-6)
     rng, ended = np.random.default_rng(1), 0
     for _ in range(50):
@@ -115,7 +115,7 @@ def test_a_task_is_the_same_on_cuda(cuda: torch.device, name: str) -> None:
 def test_futures_differ_in_what_is_hidden(cuda: torch.device) -> None:
     futures = []
     for device in (str(cuda), "cpu"):
-        worlds = TaskWorlds(CLASSIC["cartpole"](), 8, "warp", device=device)
+        worlds = TaskWorlds(TASKS["cartpole"](), 8, "warp", device=device)
         worlds.reset(seeds=np.arange(8))
         hidden = (scaled_mass(["pole"], 0.5, 2.0), latency(2))
         fork = worlds.fork(np.arange(8), 4, hidden=hidden, seed=1)

@@ -16,7 +16,7 @@ from foreact.sim.random import WorldRandom
 from foreact.sim.task import Field, Measure, SimTask, noisy_start
 from foreact.sim.views import Views
 
-__all__ = ["CLASSIC", "TASKS"]
+__all__ = ["TASKS"]
 
 
 def _asset(name: str) -> Path:
@@ -132,7 +132,6 @@ def humanoid() -> SimTask:
 TASKS: dict[str, Callable[[], SimTask]] = {
     "cartpole": cartpole, "reacher": reacher, "half-cheetah": half_cheetah, "ant": ant, "humanoid": humanoid,
 }  # fmt: skip
-CLASSIC = TASKS
 
 
 def _nothing_collides() -> dict[str, Any]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from foreact.sim.backends import make_backend
-from foreact.sim.classic import CLASSIC
+from foreact.sim.classic import TASKS
 
 WORLDS = 6
 
 
 def model(name: str) -> mujoco.MjModel:
-    return CLASSIC[name]().compile()
+    return TASKS[name]().compile()
 
 
 def drive(backend: Any, steps: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -30,7 +30,7 @@ def drive(backend: Any, steps: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: np.array(backend.view(name)) for name in ("qpos", "qvel", "xpos", "time")}
 
 
-@pytest.mark.parametrize("name", CLASSIC)
+@pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_fast_backend_gives_the_bits_of_plain_steps(name: str, threads: int) -> None:
     compiled = model(name)

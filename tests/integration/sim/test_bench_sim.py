@@ -21,7 +21,7 @@ from foreact.sim.bench_raw import Log, RawDiffers, RawWindow, log_window
 from foreact.sim.bench_rivals import GYMNASIUM, GymnasiumSide, envpool_interpreter, write_model
 from foreact.sim.bench_served import ServedSide, SideEnded
 from foreact.sim.bench_worlds import OwnAndRaw
-from foreact.sim.classic import CLASSIC
+from foreact.sim.classic import TASKS
 from foreact.sim.taskworlds import TaskWorlds
 
 
@@ -42,7 +42,7 @@ def test_ratios_are_paired_by_round() -> None:
 
 @pytest.mark.parametrize("name", ["cartpole", "ant"])
 def test_raw_stepping_repeats_the_worlds_bit_for_bit_through_resets(name: str) -> None:
-    worlds = TaskWorlds(dataclasses.replace(CLASSIC[name](), limit=7), 5, threads=1)
+    worlds = TaskWorlds(dataclasses.replace(TASKS[name](), limit=7), 5, threads=1)
     worlds.reset(seeds=np.arange(5))
     log = log_window(worlds, actions(worlds, 20))
     raw = RawWindow(worlds, log)
@@ -64,7 +64,7 @@ def test_raw_stepping_knows_other_inputs_and_masses_of_worlds() -> None:
     def heavier(views: Any, ids: np.ndarray, random: Any) -> None:
         views.model("body_mass")[ids] = 2 + random.uniform(ids, 1)
 
-    task = dataclasses.replace(CLASSIC["half-cheetah"](), each_step=(push,))
+    task = dataclasses.replace(TASKS["half-cheetah"](), each_step=(push,))
     worlds = TaskWorlds(task, 4, threads=1)
     heavier(worlds.views, np.arange(4), worlds.random)
     worlds.reset(seeds=np.arange(4))
@@ -75,7 +75,7 @@ def test_raw_stepping_knows_other_inputs_and_masses_of_worlds() -> None:
 
 
 def test_a_log_leaves_the_worlds_where_they_would_have_been() -> None:
-    one, other = (TaskWorlds(CLASSIC["reacher"](), 3, threads=1) for _ in range(2))
+    one, other = (TaskWorlds(TASKS["reacher"](), 3, threads=1) for _ in range(2))
     one.reset(seeds=[1, 2, 3])
     other.reset(seeds=[1, 2, 3])
     log = log_window(one, actions(one, 60))
@@ -86,7 +86,7 @@ def test_a_log_leaves_the_worlds_where_they_would_have_been() -> None:
 
 
 def test_windows_go_on_from_one_another() -> None:
-    side = OwnAndRaw(CLASSIC["half-cheetah"](), 3, 0, 0.001)
+    side = OwnAndRaw(TASKS["half-cheetah"](), 3, 0, 0.001)
     assert side._burnt.worlds.views.time.min() == pytest.approx(1.0)  # burnt in for a second
     full, raw = side.windows(raw_first=False)
     assert full.steps == raw.steps == 3 * side._burnt.length
@@ -95,7 +95,7 @@ def test_windows_go_on_from_one_another() -> None:
 
 @pytest.mark.parametrize("name", GYMNASIUM)
 def test_rivals_have_the_same_model_and_terms(name: str, tmp_path: Path) -> None:
-    task = CLASSIC[name]()
+    task = TASKS[name]()
     file = write_model(task, tmp_path)
     ours, theirs = task.compile(), mujoco.MjModel.from_xml_path(str(file))
     for option in ("integrator", "timestep", "disableflags"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreact.sim.classic import CLASSIC
+from foreact.sim.classic import TASKS
 from foreact.sim.guard import DumpedFailure, Guard, replay_dump
 from foreact.sim.task import Field, SimTask, noisy_start
 from foreact.sim.taskworlds import TaskWorlds
@@ -64,7 +64,7 @@ def test_a_dump_that_was_changed_does_not_give_the_same(tmp_path: Path) -> None:
 
 
 def test_states_before_the_failure_are_those_that_were(tmp_path: Path) -> None:
-    worlds = TaskWorlds(CLASSIC["half-cheetah"](), 5)
+    worlds = TaskWorlds(TASKS["half-cheetah"](), 5)
     worlds.reset(seeds=np.arange(5))
     Guard(worlds, tmp_path, keep=8)
     seen = []
@@ -120,7 +120,7 @@ def test_an_error_of_the_engine_is_dumped_too(tmp_path: Path) -> None:
 
 
 def test_guarded_worlds_do_the_same(tmp_path: Path) -> None:
-    plain, guarded = (TaskWorlds(CLASSIC["ant"](), 4, seed=2) for _ in range(2))
+    plain, guarded = (TaskWorlds(TASKS["ant"](), 4, seed=2) for _ in range(2))
     Guard(guarded, tmp_path)
     ends = []
     for worlds in (plain, guarded):

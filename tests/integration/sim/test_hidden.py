@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreact.sim.classic import CLASSIC
+from foreact.sim.classic import TASKS
 from foreact.sim.hidden import latency, moving_distractor, scaled_friction, scaled_gain, scaled_mass
 from foreact.sim.random import WorldRandom
 from foreact.sim.task import Field, SimTask
@@ -200,7 +200,7 @@ def test_futures_of_equal_seeds_are_equal_at_any_number_of_threads() -> None:
     hidden = (scaled_mass(["pole"], 0.5, 2.0), scaled_gain(["slide"], 0.7, 1.3), latency(3))
     seen: list[np.ndarray] = []
     for threads, seed in ((1, 0), (2, 0), (2, 1)):
-        worlds = TaskWorlds(CLASSIC["cartpole"](), 200, threads=threads)
+        worlds = TaskWorlds(TASKS["cartpole"](), 200, threads=threads)
         worlds.reset(seeds=np.arange(200))
         fork = worlds.fork(np.arange(200), 32, hidden=hidden, seed=seed)
         plans = np.random.default_rng(0).uniform(-3, 3, (10, 200, 1)).astype(np.float32)

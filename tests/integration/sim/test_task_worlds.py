@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from foreact.sim.classic import CLASSIC
+from foreact.sim.classic import TASKS
 from foreact.sim.task import Command, Field
 from foreact.sim.taskworlds import TaskWorlds
 
@@ -31,7 +31,7 @@ def actions(worlds: TaskWorlds, seed: int, steps: int) -> np.ndarray:
 def test_observations_and_rewards_are_those_of_gymnasium(name: str) -> None:
     known, options = PLAIN[name]
     theirs: Any = gymnasium.make(known, **options).unwrapped
-    ours = TaskWorlds(CLASSIC[name](), 1)
+    ours = TaskWorlds(TASKS[name](), 1)
     theirs.reset(seed=0)
     ours.reset(seeds=[0])
     ours.views.qpos[0], ours.views.qvel[0] = theirs.data.qpos, theirs.data.qvel
@@ -45,9 +45,9 @@ def test_observations_and_rewards_are_those_of_gymnasium(name: str) -> None:
         assert bool(step.terminated[0]) == ended
 
 
-@pytest.mark.parametrize("name", CLASSIC)
+@pytest.mark.parametrize("name", TASKS)
 def test_a_snapshot_reproduces_the_next_200_steps_bit_for_bit(name: str) -> None:
-    worlds = TaskWorlds(CLASSIC[name](), 8, seed=3)
+    worlds = TaskWorlds(TASKS[name](), 8, seed=3)
     worlds.reset()
     plan = actions(worlds, 0, 220)
     for action in plan[:20]:
@@ -73,7 +73,7 @@ def test_futures_of_equal_seeds_are_equal_at_any_number_of_threads(name: str) ->
 
     futures = []
     for threads, seed in ((1, 0), (2, 0), (2, 1)):
-        worlds = TaskWorlds(CLASSIC[name](), 20, threads=threads)
+        worlds = TaskWorlds(TASKS[name](), 20, threads=threads)
         worlds.reset(seeds=np.arange(20))
         for action in actions(worlds, 0, 5):
             worlds.step(action)
@@ -87,7 +87,7 @@ def test_futures_of_equal_seeds_are_equal_at_any_number_of_threads(name: str) ->
 
 @pytest.mark.parametrize("name", ["cartpole", "reacher"])
 def test_where_nothing_collides_contacts_are_not_looked_for(name: str) -> None:
-    task = CLASSIC[name]()
+    task = TASKS[name]()
     assert task.options["disableflags"] == mujoco.mjtDisableBit.mjDSBL_CONTACT
     looking = dataclasses.replace(task, options={k: v for k, v in task.options.items() if k != "disableflags"})
     one, other = (TaskWorlds(each, 4) for each in (task, looking))
@@ -98,7 +98,7 @@ def test_where_nothing_collides_contacts_are_not_looked_for(name: str) -> None:
 
 
 def test_neighbours_in_memory_are_observed_by_one_copy() -> None:
-    worlds = TaskWorlds(CLASSIC["half-cheetah"](), 3)
+    worlds = TaskWorlds(TASKS["half-cheetah"](), 3)
     assert worlds.task.observe == (Field("qpos", 1), Field("qvel"))
     assert len(worlds._observed._parts) == 1 and not worlds._observed.reads_derived
     observed = worlds.reset(seeds=[1, 2, 3])
@@ -107,7 +107,7 @@ def test_neighbours_in_memory_are_observed_by_one_copy() -> None:
 
 
 def test_an_episode_that_ends_starts_anew_and_tells_its_last_observation() -> None:
-    worlds = TaskWorlds(CLASSIC["cartpole"](), 4)
+    worlds = TaskWorlds(TASKS["cartpole"](), 4)
     worlds.reset(seeds=[0, 1, 2, 3])
     step = worlds.step(np.full((4, 1), 3.0, np.float32))
     while not len(step.ended):
@@ -117,7 +117,7 @@ def test_an_episode_that_ends_starts_anew_and_tells_its_last_observation() -> No
 
 
 def test_derived_fields_are_right_from_the_first_observation_reward_and_memory_on() -> None:
-    reacher = CLASSIC["reacher"]()
+    reacher = TASKS["reacher"]()
     miss = reacher.observe[-1]
 
     def height(views: Any) -> Any:
@@ -141,7 +141,7 @@ def test_derived_fields_are_right_from_the_first_observation_reward_and_memory_o
 
 
 def test_a_world_does_not_depend_on_its_neighbours() -> None:
-    many, one = TaskWorlds(CLASSIC["ant"](), 5), TaskWorlds(CLASSIC["ant"](), 1)
+    many, one = TaskWorlds(TASKS["ant"](), 5), TaskWorlds(TASKS["ant"](), 1)
     many.reset(seeds=[5, 6, 7, 8, 9])
     one.reset(seeds=[8])
     for action in actions(many, 2, 60):
@@ -151,7 +151,7 @@ def test_a_world_does_not_depend_on_its_neighbours() -> None:
 
 
 def test_wrong_actions_are_refused() -> None:
-    worlds = TaskWorlds(CLASSIC["ant"](), 2)
+    worlds = TaskWorlds(TASKS["ant"](), 2)
     worlds.reset()
     with pytest.raises(ValueError, match=r"\(2, 8\), got \(2, 7\)"):
         worlds.step(np.zeros((2, 7)))
@@ -162,7 +162,7 @@ def test_commands_are_drawn_at_resets_and_then_every_so_often() -> None:
         return random.uniform(ids, 2, -1.0, 1.0)
 
     told = dataclasses.replace(
-        CLASSIC["half-cheetah"](),
+        TASKS["half-cheetah"](),
         commands={"velocity": Command(2, draw, every=5), "mood": Command(1, lambda i, r: r.uniform(i, 1))},
     )
     worlds = TaskWorlds(told, 3)

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
 from foreact.sim import vector
-from foreact.sim.classic import CLASSIC
+from foreact.sim.classic import TASKS
 from foreact.sim.task import Command, SimTask
 from foreact.sim.taskworlds import TaskWorlds
 from foreact.sim.vector import make_task_vector_env, register_tasks
@@ -25,11 +25,11 @@ NUMBER = 5
 def told_cartpole() -> SimTask:
     """A cartpole that draws random numbers on the way, ends early or late, and knows of success."""
     return dataclasses.replace(
-        CLASSIC["cartpole"](),
+        TASKS["cartpole"](),
         limit=9,
         success=lambda views: views.qpos[:, 0] > 0.01,
         commands={"speed": Command(1, lambda ids, random: random.uniform(ids, 1), every=3)},
-        observe=(*CLASSIC["cartpole"]().observe, lambda views: views.command["speed"]),
+        observe=(*TASKS["cartpole"]().observe, lambda views: views.command["speed"]),
     )
 
 
@@ -55,7 +55,7 @@ class OneWorld(gymnasium.Env[np.ndarray, np.ndarray]):
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-@pytest.mark.parametrize("task", [CLASSIC["reacher"], told_cartpole])
+@pytest.mark.parametrize("task", [TASKS["reacher"], told_cartpole])
 def test_steps_are_those_of_a_sync_vector_env(mode: AutoresetMode, task: Callable[[], SimTask]) -> None:
     ours = make_task_vector_env(task(), NUMBER, autoreset_mode=mode)
     theirs: Any = SyncVectorEnv([lambda: OneWorld(task())] * NUMBER, autoreset_mode=mode)
@@ -90,7 +90,7 @@ def same(ours: Any, theirs: Any) -> None:
 
 
 def test_results_are_those_of_the_worlds() -> None:
-    ours, worlds = make_task_vector_env("ant", 6, autoreset_mode="SameStep"), TaskWorlds(CLASSIC["ant"](), 6)
+    ours, worlds = make_task_vector_env("ant", 6, autoreset_mode="SameStep"), TaskWorlds(TASKS["ant"](), 6)
     np.testing.assert_array_equal(ours.reset(seed=3)[0], worlds.reset(seeds=np.arange(3, 9)))
     rng, ended = np.random.default_rng(1), 0
     for _ in range(60):
@@ -136,7 +136,7 @@ def test_gymnasium_makes_wraps_and_closes_it() -> None:
 
 
 def test_a_single_world_passes_gymnasiums_checker() -> None:
-    check_env(OneWorld(CLASSIC["half-cheetah"]()), skip_render_check=True)
+    check_env(OneWorld(TASKS["half-cheetah"]()), skip_render_check=True)
 
 
 def test_mistakes_are_refused() -> None:

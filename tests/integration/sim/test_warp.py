@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from foreact.sim.backends import make_backend
-from foreact.sim.classic import CLASSIC
+from foreact.sim.classic import TASKS
 from foreact.sim.taskworlds import TaskWorlds
 
 pytestmark = pytest.mark.timeout(180)
@@ -33,7 +33,7 @@ Errors = dict[str, list[float]]
 
 def single_steps(name: str, cone: int, steps: int = 40) -> tuple[Errors, Errors]:
     """Relative errors of single control steps, each from the same float32 state: of free worlds, and in contact."""
-    task = CLASSIC[name]()
+    task = TASKS[name]()
     model = task.compile()
     model.opt.cone = cone
     plain: Any = make_backend("ref", model, WORLDS)
@@ -87,16 +87,16 @@ def test_pyramids_under_steep_capsules_are_turned() -> None:
 
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(RuntimeError, match="no device 'cuda:7'; it finds cpu"):
-        make_backend("warp", CLASSIC["cartpole"]().compile(), 2, device="cuda:7")
+        make_backend("warp", TASKS["cartpole"]().compile(), 2, device="cuda:7")
 
 
 def test_a_solver_that_warp_has_not_is_refused() -> None:
     with pytest.raises(ValueError, match=r"mjSOL_PGS .* options=\{'solver': 2\}"):
-        make_backend("warp", CLASSIC["humanoid"]().compile(), 2)
+        make_backend("warp", TASKS["humanoid"]().compile(), 2)
 
 
 def test_restored_worlds_repeat_bit_for_bit() -> None:
-    warp: Any = make_backend("warp", CLASSIC["ant"]().compile(), 4)
+    warp: Any = make_backend("warp", TASKS["ant"]().compile(), 4)
     warp.model_field("body_mass")[2] *= 1.5
     warp.derive_constants(np.array([2]))
     plan = torch.as_tensor(np.random.default_rng(0).uniform(-1, 1, (40, 4, 8)))
@@ -117,7 +117,7 @@ def test_restored_worlds_repeat_bit_for_bit() -> None:
 
 
 def test_only_the_worlds_named_are_stepped_reset_and_refreshed() -> None:
-    warp: Any = make_backend("warp", CLASSIC["half-cheetah"]().compile(), 4)
+    warp: Any = make_backend("warp", TASKS["half-cheetah"]().compile(), 4)
     qpos, xpos = warp.view("qpos"), warp.view("xpos")
     warp.view("ctrl")[:] = 1
     warp.step(5)
@@ -201,7 +201,7 @@ def test_too_many_contacts_are_told_for_all_worlds_that_share_the_room() -> None
 
 @pytest.mark.parametrize("name", ["cartpole", "reacher"])
 def test_a_task_is_the_same_on_warp(name: str) -> None:
-    warp, cpu = (TaskWorlds(CLASSIC[name](), WORLDS, kind, seed=5) for kind in ("warp", "cpu"))
+    warp, cpu = (TaskWorlds(TASKS[name](), WORLDS, kind, seed=5) for kind in ("warp", "cpu"))
     np.testing.assert_allclose(warp.reset(), cpu.reset(), atol=1e-6)
     shape, rng, ended = (WORLDS, len(cpu.low)), np.random.default_rng(1), 0
     for _ in range(50):
