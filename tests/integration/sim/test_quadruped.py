@@ -104,20 +104,16 @@ def test_lying_on_its_back_ends_the_episode() -> None:
     assert made.step(still(2)).terminated.tolist() == [False, True]
 
 
-def test_engines_agree_and_snapshots_and_forks_are_exact() -> None:
+def test_engines_agree_and_forks_are_exact() -> None:
     fast, plain, trot = worlds(4, threads=1), worlds(4, "ref"), EXPERTS["quadruped-velocity"]()
     for _ in range(20):
         actions = trot(fast.views)
         np.testing.assert_array_equal(fast.step(actions).observation, plain.step(actions).observation)
-    kept, fork = fast.snapshot(), fast.fork(np.array([2]), 2)
+    fork = fast.fork(np.array([2]), 2)
     # 200 steps, so that a new command falls among them
-    first = [fast.step(trot(fast.views)).observation.copy() for _ in range(200)]
-    fast.restore(kept)
-    again = [fast.step(trot(fast.views)).observation.copy() for _ in range(200)]
-    np.testing.assert_array_equal(first, again)
-    for index in range(200):
-        observed = fork.step(trot(fork.views)).observation
-        np.testing.assert_array_equal(observed, np.tile(first[index][2], (2, 1)))
+    for _ in range(200):
+        observed = fast.step(trot(fast.views)).observation[[2, 2]]
+        np.testing.assert_array_equal(fork.step(trot(fork.views)).observation, observed)
 
 
 def test_another_model_is_taken_from_a_file(tmp_path: Path) -> None:
