@@ -15,7 +15,16 @@ import numpy as np
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["Fresh", "SimBackend", "Snapshot", "WorldError", "WorldsFailed", "make_backend"]
+__all__ = [
+    "STATE_FIELDS", "Fresh", "SimBackend", "Snapshot", "WorldError", "WorldsFailed", "fork_target", "make_backend",
+    "selected",
+]  # fmt: skip
+
+STATE_FIELDS = (
+    "time", "qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl", "qfrc_applied", "xfrc_applied", "eq_active",
+    "mocap_pos", "mocap_quat", "userdata",
+)  # fmt: skip
+"""The fields of MjData that decide a world's future: `mjSTATE_INTEGRATION` but for what plug-ins of the engine keep."""
 
 Fresh = Literal["none", "position", "velocity", "acceleration"]
 """How far derived fields are computed at the new state: not at all (they lag one sub-step), positions, velocities too,
@@ -149,6 +158,10 @@ class SimBackend(Protocol):
         """
         ...
 
+    def empty_like(self, nworld: int) -> SimBackend:
+        """A backend of another size on the same model, with the same options."""
+        ...
+
     def warnings(self) -> dict[str, np.ndarray]:
         """Warnings since the worlds were made, (N,) each, by name, such as `contact_full` or `bad_qacc`."""
         ...
@@ -181,3 +194,24 @@ def make_backend(kind: Literal["cpu", "ref", "warp"], model: mujoco.MjModel, nwo
 
         return WarpBackend(model, nworld, **options)
     raise ValueError(f"backend {kind!r} is unknown; choose cpu, ref or warp")
+
+
+def selected(ids: Sequence[int] | Sequence[bool] | np.ndarray | None, nworld: int) -> np.ndarray:
+    """Numbers of worlds, int64 (n,), for numbers (n,), a bool mask (N,), or None for all."""
+    if ids is None:
+        return np.arange(nworld)
+    given = np.asarray(ids)
+    return np.flatnonzero(given) if given.dtype == bool else given.astype(np.int64)
+
+
+def fork_target(source: Any, nworld: int, into: Any) -> Any:
+    """A new backend like the source but of N = `nworld` worlds, or `into` if it is such a one.
+
+    Raises:
+        ValueError: `into` is of another kind, model or size.
+    """
+    if into is None:
+        return source.empty_like(nworld)
+    if type(into) is not type(source) or into.model is not source.model or into.nworld != nworld:
+        raise ValueError(f"fork: `into` must be a fork of the same worlds with {nworld} worlds, got {into.nworld}")
+    return into

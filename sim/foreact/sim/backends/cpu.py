@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 
-from foreact.sim.backends.base import Fresh, SimBackend, Snapshot, WorldError, WorldsFailed
+from foreact.sim.backends.base import Fresh, SimBackend, Snapshot, WorldError, WorldsFailed, fork_target
 
 if TYPE_CHECKING:
     import mujoco
@@ -109,7 +109,7 @@ class CpuBackend(SimBackend):
 
     @override
     def fork(self, ids: np.ndarray, copies: int, into: SimBackend | None = None) -> CpuBackend:
-        target = _fork_target(self, len(ids) * copies, into)
+        target = fork_target(self, len(ids) * copies, into)
         np.copyto(_grouped(target._batch.state, copies), self._batch.state[ids][:, None])
         for name, values in self._fields.items():
             np.copyto(_grouped(target.model_field(name), copies), values[ids][:, None])
@@ -118,8 +118,8 @@ class CpuBackend(SimBackend):
         target._batch.warning[:] = 0
         return target
 
+    @override
     def empty_like(self, nworld: int) -> CpuBackend:
-        """A backend of another size on the same model and as many threads."""
         return CpuBackend(self.model, nworld, self._threads)
 
     @override
@@ -168,14 +168,6 @@ def _snake(name: str) -> str:
     for kind in ("CONTACT", "CNSTR", "BAD"):
         name = name.replace(kind, f"{kind}_")
     return name.lower()
-
-
-def _fork_target(source: Any, nworld: int, into: Any) -> Any:
-    if into is None:
-        return source.empty_like(nworld)
-    if type(into) is not type(source) or into.model is not source.model or into.nworld != nworld:
-        raise ValueError(f"fork: `into` must be a fork of the same worlds with {nworld} worlds, got {into.nworld}")
-    return into
 
 
 def _grouped(values: np.ndarray, copies: int) -> np.ndarray:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 
-from foreact.sim.backends.base import Fresh, SimBackend, Snapshot, WorldError, WorldsFailed
+from foreact.sim.backends.base import (
+    STATE_FIELDS,
+    Fresh,
+    SimBackend,
+    Snapshot,
+    WorldError,
+    WorldsFailed,
+    fork_target,
+    selected,
+)
 from foreact.sim.backends.cpu import compiled_values, derived_fields, warning_names
 
 if TYPE_CHECKING:
@@ -15,10 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RefBackend"]
 
-STATE_FIELDS = (
-    "time", "qpos", "qvel", "act", "qacc_warmstart", "ctrl", "qfrc_applied", "xfrc_applied", "eq_active", "mocap_pos",
-    "mocap_quat", "userdata",
-)  # fmt: skip
+STATE = (*STATE_FIELDS, "plugin_state")  # all of `mjSTATE_INTEGRATION`
 
 
 class RefBackend(SimBackend):
@@ -41,7 +47,7 @@ class RefBackend(SimBackend):
         self._data = [mujoco.MjData(each) for each in self._models]
         self._views: dict[str, np.ndarray] = {}
         self._fields: dict[str, np.ndarray] = {}
-        for name in STATE_FIELDS:
+        for name in STATE:
             self.view(name)
 
     @override
@@ -50,9 +56,9 @@ class RefBackend(SimBackend):
             raise ValueError(f"{field} is not a field of MjData that can be viewed")
         if field not in self._views:
             first = np.asarray(getattr(self._data[0], field))
-            dtype = np.float64 if field in STATE_FIELDS else first.dtype
+            dtype = np.float64 if field in STATE else first.dtype
             self._views[field] = np.zeros((self.nworld, *first.shape), dtype)
-            if field in STATE_FIELDS:
+            if field in STATE:
                 self._collect(range(self.nworld), (field,))
         return self._views[field]
 
@@ -74,7 +80,7 @@ class RefBackend(SimBackend):
 
     @override
     def reset(self, ids: np.ndarray | None = None, key: int = -1) -> None:
-        for world in self._selected(ids):
+        for world in selected(ids, self.nworld):
             counts = [warning.number for warning in self._data[world].warning]
             if key < 0:
                 self._mujoco.mj_resetData(self._models[world], self._data[world])
@@ -82,7 +88,7 @@ class RefBackend(SimBackend):
                 self._mujoco.mj_resetDataKeyframe(self._models[world], self._data[world], key)
             for warning, count in zip(self._data[world].warning, counts, strict=True):
                 warning.number = count  # those since the worlds were made
-        self._collect(self._selected(ids), STATE_FIELDS)
+        self._collect(selected(ids, self.nworld), STATE)
 
     @override
     def forward(self, ids: np.ndarray | None = None, fresh: Fresh = "acceleration") -> None:
@@ -90,7 +96,7 @@ class RefBackend(SimBackend):
 
     @override
     def derive_constants(self, ids: np.ndarray | None = None) -> None:
-        chosen = self._selected(ids)
+        chosen = selected(ids, self.nworld)
         for world in chosen:
             model = self._models[world]
             self._put_model(world)
@@ -103,17 +109,17 @@ class RefBackend(SimBackend):
 
     @override
     def live(self) -> Snapshot:
-        return Snapshot({name: self._views[name] for name in STATE_FIELDS}, self._fields)
+        return Snapshot({name: self._views[name] for name in STATE}, self._fields)
 
     @override
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
-        chosen = self._selected(ids)
-        state = {name: self._views[name][chosen].copy() for name in STATE_FIELDS}
+        chosen = selected(ids, self.nworld)
+        state = {name: self._views[name][chosen].copy() for name in STATE}
         return Snapshot(state, {name: values[chosen].copy() for name, values in self._fields.items()})
 
     @override
     def restore(self, snapshot: Snapshot, ids: np.ndarray | None = None) -> None:
-        chosen = self._selected(ids)
+        chosen = selected(ids, self.nworld)
         for name, values in snapshot.state.items():
             self._views[name][chosen] = values
         for name in {*self._fields, *snapshot.model}:
@@ -122,14 +128,16 @@ class RefBackend(SimBackend):
 
     @override
     def fork(self, ids: np.ndarray, copies: int, into: SimBackend | None = None) -> RefBackend:
-        target: Any = RefBackend(self.model, len(ids) * copies) if into is None else into
-        if not isinstance(target, RefBackend) or target.model is not self.model or target.nworld != len(ids) * copies:
-            raise ValueError(f"fork: `into` must be a fork of the same worlds with {len(ids) * copies} worlds")
+        target = fork_target(self, len(ids) * copies, into)
         target.restore(self.snapshot(np.repeat(ids, copies)))
         for data in target._data:
             for warning in data.warning:
                 warning.number = 0
         return target
+
+    @override
+    def empty_like(self, nworld: int) -> RefBackend:
+        return RefBackend(self.model, nworld)
 
     @override
     def warnings(self) -> dict[str, np.ndarray]:
@@ -139,10 +147,10 @@ class RefBackend(SimBackend):
     def _each(self, ids: np.ndarray | None, call: Any) -> None:
         failed: list[WorldError] = []
         done: list[int] = []
-        for world in self._selected(ids):
+        for world in selected(ids, self.nworld):
             model, data = self._models[world], self._data[world]
             self._put_model(world)
-            for name in STATE_FIELDS:
+            for name in STATE:
                 _assign(data, name, self._views[name][world])
             try:
                 call(model, data)
@@ -169,11 +177,6 @@ class RefBackend(SimBackend):
             values = self._views[name]
             for world in worlds:
                 values[world] = getattr(self._data[world], name)
-
-    def _selected(self, ids: np.ndarray | None) -> np.ndarray:
-        if ids is None:
-            return np.arange(self.nworld)
-        return np.flatnonzero(ids) if np.asarray(ids).dtype == bool else np.asarray(ids)
 
 
 def _compute(model: mujoco.MjModel, data: mujoco.MjData, fresh: Fresh) -> None:

@@ -14,17 +14,13 @@ from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 
-from foreact.sim.backends.base import Fresh, SimBackend, Snapshot
+from foreact.sim.backends.base import STATE_FIELDS, Fresh, SimBackend, Snapshot, fork_target, selected
 
 if TYPE_CHECKING:
     import mujoco
 
 __all__ = ["WarpBackend"]
 
-STATE_FIELDS = (
-    "time", "qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl", "qfrc_applied", "xfrc_applied", "eq_active",
-    "mocap_pos", "mocap_quat", "userdata",
-)  # fmt: skip
 # what `set_const` computes; bounds of geoms too, but only where sizes differ
 DERIVED_CONSTANTS = (
     "body_subtreemass", "body_invweight0", "dof_invweight0", "tendon_length0", "tendon_invweight0", "actuator_acc0",
@@ -159,17 +155,14 @@ class WarpBackend(SimBackend):
 
     @override
     def fork(self, ids: np.ndarray, copies: int, into: SimBackend | None = None) -> WarpBackend:
-        nworld = len(ids) * copies
-        target: Any = self.empty_like(nworld) if into is None else into
-        if not isinstance(target, WarpBackend) or target.model is not self.model or target.nworld != nworld:
-            raise ValueError(f"fork: `into` must be a fork of the same worlds with {nworld} worlds")
+        target = fork_target(self, len(ids) * copies, into)
         target.restore(self.snapshot(np.repeat(ids, copies)))
         for counts in (target._overflow, target._overflowed):
             counts[:] = 0
         return target
 
+    @override
     def empty_like(self, nworld: int) -> WarpBackend:
-        """A backend of another size on the same model, device and room."""
         return WarpBackend(self.model, nworld, self.device, self._room["nconmax"], self._room["njmax"])
 
     @override
@@ -257,14 +250,10 @@ class WarpBackend(SimBackend):
     def _index(self, ids: np.ndarray | None) -> Any:
         if ids is None:
             return slice(None)
-        chosen = np.flatnonzero(ids) if np.asarray(ids).dtype == bool else np.asarray(ids)
-        return self.xp.as_tensor(chosen.astype(np.int64), device=self._torch_device)
+        return self.xp.as_tensor(selected(ids, self.nworld), device=self._torch_device)
 
     def _others(self, ids: np.ndarray | None) -> Any:
-        if ids is None:
-            return self._index(np.zeros(0, np.int64))
-        chosen = np.asarray(ids) if np.asarray(ids).dtype == bool else np.isin(np.arange(self.nworld), ids)
-        return self._index(np.flatnonzero(~chosen))
+        return self._index(np.setdiff1d(np.arange(self.nworld), selected(ids, self.nworld)))
 
 
 def _put(engine: Any, model: mujoco.MjModel) -> Any:
