@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foreact.episodes.contract import CameraSpec
+from foreact.sim.backends.warp import warp_device
 from foreact.sim.cameras import Mounts, WorldStates, directions
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class RayTracer:
         warp.config.log_level = warp.LOG_WARNING
         if model.nflex:
             raise ValueError(f"the ray tracer draws no flexes, and the model has {model.nflex}; use renderer='opengl'")
-        self._warp, self._engine, self._device = warp, mujoco_warp, _device(warp, device)
+        self._warp, self._engine, self._device = warp, mujoco_warp, warp_device(device)
         self._cameras, self._launch, self._segmentation = tuple(cameras), launch, segmentation
         self._moves_with_mass = bool((model.light_mode >= 2).any())  # mjCAMLIGHT_TRACKCOM and those after it
         plain = _without_physics(model)
@@ -208,11 +209,3 @@ def _without_physics(model: mujoco.MjModel) -> mujoco.MjModel:
     for name in ("integrator", "solver", "cone", "jacobian", "disableflags", "enableflags", "noslip_iterations"):
         setattr(plain.opt, name, getattr(defaults, name))
     return plain
-
-
-def _device(warp: Any, name: str) -> str:
-    try:
-        return warp.get_device(name).alias
-    except (ValueError, RuntimeError) as error:
-        known = ", ".join(each.alias for each in warp.get_devices())
-        raise RuntimeError(f"Warp has no device {name!r}; it finds {known}") from error

@@ -19,7 +19,7 @@ from foreact.sim.backends.base import STATE_FIELDS, Fresh, SimBackend, Snapshot,
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["WarpBackend"]
+__all__ = ["WarpBackend", "warp_device"]
 
 # what `set_const` computes; bounds of geoms too, but only where sizes differ
 DERIVED_CONSTANTS = (
@@ -61,7 +61,7 @@ class WarpBackend(SimBackend):
         if model.opt.enableflags & mujoco.mjtEnableBit.mjENBL_SLEEP:
             raise ValueError("the model enables sleep, which worlds on Warp cannot put back; disable it")
         self.xp: Any = torch
-        self.model, self.nworld, self.device = model, nworld, _device(warp, device)
+        self.model, self.nworld, self.device = model, nworld, warp_device(device)
         self._warp, self._engine, self._mujoco = warp, mujoco_warp, mujoco
         self._torch_device = torch.device(warp.device_to_torch(self.device))
         self._room = {"nconmax": contacts, "njmax": constraints}
@@ -266,8 +266,14 @@ def _put(engine: Any, model: mujoco.MjModel) -> Any:
         ) from error
 
 
-def _device(warp: Any, name: str) -> str:
-    """Warp's own name of a device, such as `cuda:0` for `cuda`."""
+def warp_device(name: str) -> str:
+    """Warp's own name of a device, such as `cuda:0` for `cuda`.
+
+    Raises:
+        RuntimeError: The device does not exist.
+    """
+    import warp
+
     try:
         return warp.get_device(name).alias
     except (ValueError, RuntimeError) as error:
