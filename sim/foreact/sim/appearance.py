@@ -145,7 +145,7 @@ def _numbers(views: Views, kind: str, names: Sequence[int | str]) -> np.ndarray:
 
 def _write(views: Views, field: str, ids: np.ndarray, parts: np.ndarray, values: Any) -> None:
     own = views.model(field)
-    own[ids[:, None], parts] = views.xp.asarray(values, dtype=own.dtype, device=own.device)
+    own[ids[:, None], parts] = views.like(values, own)
 
 
 def _tilted(direction: np.ndarray, angle: np.ndarray, azimuth: np.ndarray) -> np.ndarray:

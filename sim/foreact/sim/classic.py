@@ -60,7 +60,7 @@ def reacher() -> SimTask:
         # uniform over a disc of 0.2 m: r = R sqrt(u)
         radius, angle = 0.2 * np.sqrt(draw[:, 0]), 2 * np.pi * draw[:, 1]
         place = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-        views.qpos[ids, 2:] = views.xp.asarray(place, dtype=views.qpos.dtype, device=views.qpos.device)
+        views.qpos[ids, 2:] = views.like(place)
         views.qvel[ids, 2:] = 0
 
     return SimTask(

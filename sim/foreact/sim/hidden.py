@@ -122,7 +122,7 @@ def latency(most: int, least: int = 0) -> Event:
         late = views.hidden.get("latency")
         if not isinstance(late, _Late) or late.longest < most:
             views.hidden["latency"] = late = _Late(views, most, late)
-        late.delay[ids] = _like(views, delay, late.delay)
+        late.delay[ids] = views.like(delay, late.delay)
 
     return event
 
@@ -151,7 +151,7 @@ def moving_distractor(body: str, slow: float, fast: float, reach: float = 0.3) -
         draw = random.uniform(ids, 2)
         speed, angle = slow + (fast - slow) * draw[:, 0], 2 * np.pi * draw[:, 1]
         velocity = np.stack([speed * np.cos(angle), speed * np.sin(angle), 0 * angle], axis=1)
-        drift.velocity[ids] = _like(views, velocity, drift.velocity)
+        drift.velocity[ids] = views.like(velocity, drift.velocity)
 
     return event
 
@@ -161,11 +161,11 @@ class _Late(Hidden):
 
     def __init__(self, views: Views, longest: int, before: Hidden | None = None) -> None:
         self.longest = longest
-        self.delay = _zeros(views, (views.nworld,), "int64")
-        self.head = _zeros(views, (views.nworld,), "int64")
-        self.ring = _zeros(views, (views.nworld, longest + 1, views.last_action.shape[1]), "float32")
+        self.delay = views.zeros(views.nworld, dtype="int64")
+        self.head = views.zeros(views.nworld, dtype="int64")
+        self.ring = views.zeros(views.nworld, longest + 1, views.last_action.shape[1])
         self.ring[:] = views.last_action[:, None]
-        self._rows = _like(views, np.arange(views.nworld), self.delay)
+        self._rows = views.like(np.arange(views.nworld), self.delay)
         if isinstance(before, _Late):  # a longer ring takes over what a shorter one holds
             self.delay[:] = before.delay
             for age in range(1, before.longest + 1):
@@ -178,7 +178,7 @@ class _Late(Hidden):
         self.ring[ids] = 0
 
     def act(self, views: Views, actions: Any) -> Any:
-        self.ring[self._rows, self.head] = _like(views, actions, self.ring)
+        self.ring[self._rows, self.head] = views.like(actions, self.ring)
         sent = self.ring[self._rows, (self.head - self.delay) % (self.longest + 1)]
         self.head[:] = (self.head + 1) % (self.longest + 1)
         return sent
@@ -197,8 +197,8 @@ class _Drift(Hidden):
         if self._mocap < 0:
             raise ValueError(f"moving_distractor: body {body!r} is not a mocap body")
         self._body, self._reach = body, reach
-        self.velocity = _zeros(views, (views.nworld, 3), None)
-        self._home = _like(views, model.body_pos[number], self.velocity)
+        self.velocity = views.like(np.zeros((views.nworld, 3)))
+        self._home = views.like(model.body_pos[number])
 
     def arrays(self) -> dict[str, Any]:
         return {"velocity": self.velocity}
@@ -234,14 +234,4 @@ def _numbers(views: Views, kind: str, names: Sequence[str]) -> np.ndarray:
 def _scale(views: Views, field: str, ids: np.ndarray, parts: np.ndarray, factor: np.ndarray) -> None:
     """Give some worlds the compiled values of some parts times factors, (n, k) or (n, k, 1)."""
     values = views.model(field)
-    values[ids[:, None], parts] = _like(views, getattr(views.backend.model, field)[parts] * factor, values)
-
-
-def _like(views: Views, values: Any, array: Any) -> Any:
-    """Values as the backend's kind of array, of the same type and on the same device as another."""
-    return views.xp.asarray(values, dtype=array.dtype, device=array.device)
-
-
-def _zeros(views: Views, shape: tuple[int, ...], dtype: str | None) -> Any:
-    kind = views.qpos.dtype if dtype is None else getattr(views.xp, dtype)
-    return views.xp.zeros(shape, dtype=kind, device=views.qpos.device)
+    values[ids[:, None], parts] = views.like(getattr(views.backend.model, field)[parts] * factor, values)

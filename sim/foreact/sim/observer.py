@@ -57,9 +57,7 @@ class Observer:
             self._add(term, values, place, place + width)
             place += width
         self.size = place
-        xp = views.xp
-        device = {"device": views.qpos.device} if xp is not np else {}
-        self.buffer = xp.zeros((views.nworld, place), dtype=xp.float32, **device)
+        self.buffer = views.zeros(views.nworld, place)
 
     def write(self, ids: np.ndarray | None) -> Any:
         """Observe all worlds, or only some; the whole buffer, (N, O)."""

@@ -157,9 +157,8 @@ class Trot:
     def __call__(self, views: Views) -> Any:
         """Actions (N, 12)."""
         xp, command = views.xp, views.command["velocity"]
-        like = {"dtype": views.qpos.dtype, "device": views.qpos.device}
-        hips = xp.asarray(HIPS + [[0, np.copysign(SIDEWAYS, y)] for _, y in HIPS], **like)
-        offset = xp.asarray([0.0, 0.5, 0.5, 0.0], **like)
+        hips = views.like(HIPS + [[0, np.copysign(SIDEWAYS, y)] for _, y in HIPS])
+        offset = views.like([0.0, 0.5, 0.5, 0.0])
         phase = (views.time.reshape(-1, 1) / self.PERIOD + offset) % 1.0  # (N, L); the first half in the air
         swing = phase < 0.5
         # speed of a hip over ground: v + w x r
@@ -199,15 +198,14 @@ def _draw_velocity(ids: np.ndarray, random: WorldRandom) -> np.ndarray:
 
 
 def _stance(views: Views) -> Any:
-    stance = views.backend.model.key_qpos[0]
-    return views.xp.asarray(stance, dtype=views.qpos.dtype, device=views.qpos.device)
+    return views.like(views.backend.model.key_qpos[0])
 
 
 def _stand(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
     """The stance, joints off by up to 0.05 rad."""
     stance = np.tile(views.backend.model.key_qpos[0], (len(ids), 1))
     stance[:, 7:] += random.uniform(ids, stance.shape[1] - 7, -0.05, 0.05)
-    views.qpos[ids] = views.xp.asarray(stance, dtype=views.qpos.dtype, device=views.qpos.device)
+    views.qpos[ids] = views.like(stance)
     views.ctrl[ids] = _stance(views)[7:]
 
 

@@ -148,7 +148,7 @@ def noisy_start(position: float, velocity: float = 0.0, *, gaussian_velocity: bo
 
     def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
         draw = random.uniform(ids, views.qpos.shape[1], -position, position)
-        views.qpos[ids] += views.xp.asarray(draw, dtype=views.qpos.dtype, device=views.qpos.device)
+        views.qpos[ids] += views.like(draw)
         if velocity:
             count = views.qvel.shape[1]
             noise = (
@@ -156,7 +156,7 @@ def noisy_start(position: float, velocity: float = 0.0, *, gaussian_velocity: bo
                 if gaussian_velocity
                 else random.uniform(ids, count, -velocity, velocity)
             )
-            views.qvel[ids] += views.xp.asarray(noise, dtype=views.qvel.dtype, device=views.qvel.device)
+            views.qvel[ids] += views.like(noise)
 
     return event
 
@@ -164,9 +164,7 @@ def noisy_start(position: float, velocity: float = 0.0, *, gaussian_velocity: bo
 def scaled_to_range(views: Views, action: Any) -> None:
     """Actions in [-1, 1] cover each actuator's range."""
     low, high = views.backend.model.actuator_ctrlrange.T
-    like = {"dtype": views.ctrl.dtype, "device": views.ctrl.device}
-    middle, half = (views.xp.asarray(each, **like) for each in ((low + high) / 2, (high - low) / 2))
-    views.ctrl[:] = middle + half * action
+    views.ctrl[:] = views.like((low + high) / 2) + views.like((high - low) / 2) * action
 
 
 def _set_option(task: str, model: mujoco.MjModel, name: str, value: Any) -> None:

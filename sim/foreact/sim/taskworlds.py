@@ -73,21 +73,19 @@ class TaskWorlds:
         autoreset: bool = True,
         **options: Any,
     ) -> None:
-        self.task, self.nworld, self._autoreset, self._seed = task, nworld, autoreset, seed
+        self.task, self.nworld, self._autoreset = task, nworld, autoreset
         self.backend = make_backend(backend, task.compile(), nworld, **options) if isinstance(backend, str) else backend
         model = self.backend.model
         self.views = Views(self.backend, float(model.opt.timestep) * task.substeps)
         self.random = WorldRandom(seed, nworld)
         self.low, self.high = task.action_range(model)
-        xp = self.backend.xp
-        self._device = {"device": self.views.qpos.device} if xp is not np else {}
-        self.views.action = xp.zeros((nworld, len(self.low)), dtype=xp.float32, **self._device)
-        self.views.last_action = xp.zeros((nworld, len(self.low)), dtype=xp.float32, **self._device)
-        self.steps = xp.zeros(nworld, dtype=xp.int32, **self._device)
+        zeros = self.views.zeros
+        self.views.action, self.views.last_action = (zeros(nworld, len(self.low)) for _ in range(2))
+        self.steps = zeros(nworld, dtype="int32")
         for name, command in task.commands.items():
-            self.views.command[name] = xp.zeros((nworld, command.size), dtype=xp.float32, **self._device)
-        self._reward = xp.zeros(nworld, dtype=xp.float32, **self._device)
-        self._false = xp.zeros(nworld, dtype=xp.bool if xp is not np else bool, **self._device)
+            self.views.command[name] = zeros(nworld, command.size)
+        self._reward, self._false = zeros(nworld), zeros(nworld, dtype="bool")
+        self._all = np.arange(nworld)
         self._observer: Observer | None = None
         self._remembers_derived = False
 
@@ -223,10 +221,6 @@ class TaskWorlds:
         target._refresh(None)
         return target
 
-    @property
-    def _all(self) -> np.ndarray:
-        return np.arange(self.nworld)
-
     def _arrays(self) -> dict[str, Any]:
         arrays = {"steps": self.steps, "key": self.random.key, "drawn": self.random.drawn}
         arrays["last_action"] = self.views.last_action
@@ -256,8 +250,8 @@ class TaskWorlds:
 
     def _draw(self, name: str, ids: np.ndarray) -> None:
         if len(ids):
-            values = self.task.commands[name].draw(ids, self.random)
-            self.views.command[name][ids] = self.views.xp.asarray(values, dtype=self.views.xp.float32, **self._device)
+            command = self.views.command[name]
+            command[ids] = self.views.like(self.task.commands[name].draw(ids, self.random), command)
 
     def _refresh(self, ids: np.ndarray | None) -> None:
         """Derived fields at the present state, for terms that read them."""

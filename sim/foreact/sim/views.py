@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Named", "Views"]
 
-KINDS = ("joint", "body", "geom", "site", "sensor", "actuator", "camera")
-
 
 class Views:
     """`views.qpos` is the live (N, nq) array, `views.body("torso").xpos` the live (N, 3) part of `xpos`.
@@ -48,6 +46,15 @@ class Views:
     def model(self, field: str) -> Any:
         """A live (N, ...) array of a model field with one value per world."""
         return self.backend.model_field(field)
+
+    def like(self, values: Any, array: Any = None) -> Any:
+        """Values as the backend's kind of array, of the type and on the device of another one, by default of `qpos`."""
+        array = self.qpos if array is None else array
+        return self.xp.asarray(values, dtype=array.dtype, device=array.device)
+
+    def zeros(self, *shape: int, dtype: str = "float32") -> Any:
+        """Zeros of a type by its name, such as `int32`, where the worlds are."""
+        return self.xp.zeros(shape, dtype=getattr(self.xp, dtype), device=self.qpos.device)
 
     def joint(self, name: str) -> Named:
         """Parts of arrays that belong to a joint: `qpos`, `qvel`, `xanchor`, ..."""

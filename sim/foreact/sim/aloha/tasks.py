@@ -144,7 +144,7 @@ def _act(views: Views, action: Any) -> None:
 
 
 def _arms_at_start(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
-    start = views.xp.asarray(START, dtype=views.qpos.dtype, device=views.qpos.device)
+    start = views.like(START)
     views.qpos[ids, :16] = start
     views.ctrl[ids] = start
 
@@ -157,5 +157,4 @@ def _scatter(ranges: tuple[tuple[float, float], ...], views: Views, ids: np.ndar
     pose[..., 0] = low + (high - low) * draw[..., 0]
     pose[..., 1] = 0.4 + 0.2 * draw[..., 1]
     pose[..., 2], pose[..., 3] = HEIGHT, 1.0
-    values = views.xp.asarray(pose.reshape(len(ids), -1), dtype=views.qpos.dtype, device=views.qpos.device)
-    views.qpos[ids, 16:] = values
+    views.qpos[ids, 16:] = views.like(pose.reshape(len(ids), -1))

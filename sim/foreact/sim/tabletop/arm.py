@@ -163,8 +163,8 @@ def move_hand(views: Views, action: Any) -> None:
         action: (N, 4) in [-1, 1]: the target's way in units of `STEP`, then open (-1) to closed (1).
     """
     xp, ctrl = views.xp, views.ctrl
-    action = xp.clip(xp.asarray(action, dtype=ctrl.dtype, device=ctrl.device), -1.0, 1.0)
-    low, high = (xp.asarray(each, dtype=ctrl.dtype, device=ctrl.device) for each in WORKSPACE)
+    action = xp.clip(views.like(action), -1.0, 1.0)
+    low, high = (views.like(each) for each in WORKSPACE)
     tip = hand_position(xp, views.qpos)
     place = xp.clip(aim(views) + STEP * action[:, :3], tip - LEASH, tip + LEASH)
     ctrl[:, :7] = joint_targets(xp, xp.clip(place, low, high))

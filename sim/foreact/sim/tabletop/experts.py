@@ -142,7 +142,7 @@ def _towards(views: Views, target: Any, jaws: Any) -> Any:
     xp = views.xp
     way = (target - aim(views)) / STEP
     way = way / xp.clip(xp.amax(xp.abs(way), -1), 1.0, None)[:, None]
-    jaws = xp.broadcast_to(xp.asarray(jaws, dtype=way.dtype, device=way.device), way.shape[:1])
+    jaws = xp.broadcast_to(views.like(jaws), way.shape[:1])
     return xp.concatenate([way, jaws[:, None]], axis=1)
 
 

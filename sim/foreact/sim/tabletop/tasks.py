@@ -41,8 +41,7 @@ def position(number: int) -> Measure:
 
 def handle(views: Views) -> Any:
     """The middle of the drawer's handle, (N, 3) [m]."""
-    xp = views.xp
-    place = views.mocap_pos[:, 0] + xp.asarray(HANDLE, dtype=views.qpos.dtype, device=views.qpos.device)
+    place = views.mocap_pos[:, 0] + views.like(HANDLE)
     place[:, 0] -= views.qpos[:, ARM_JOINTS]
     return place
 
@@ -76,7 +75,7 @@ def arm_push() -> SimTask:
         place = _put_cube(views, ids, random, 0, (0.42, -0.15), (0.55, 0.15))
         draw = random.uniform(ids, 2, np.array([0.10, -np.pi]), np.array([0.15, np.pi]))
         offset = draw[:, :1] * np.stack([np.cos(draw[:, 1]), np.sin(draw[:, 1])], axis=1)
-        views.mocap_pos[ids, 0, :2] = _like(views, place + offset)
+        views.mocap_pos[ids, 0, :2] = views.like(place + offset)
 
     return _task(
         "arm-push",
@@ -129,7 +128,7 @@ def arm_stack() -> SimTask:
         side = np.where(random.uniform(ids, 1)[:, 0] < 0.5, -1.0, 1.0)
         for number, sign in ((0, side), (1, -side)):
             place = _put_cube(views, ids, random, number, (0.38, 0.05), (0.6, 0.2))
-            views.qpos[ids, ARM_JOINTS + 7 * number + 1] = _like(views, sign * place[:, 1])
+            views.qpos[ids, ARM_JOINTS + 7 * number + 1] = views.like(sign * place[:, 1])
 
     def stacked(views: Views) -> Any:
         off = views.xp.abs(miss(views))
@@ -158,7 +157,7 @@ def arm_drawer() -> SimTask:
 
     def start(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
         draw = random.uniform(ids, 2, np.array([0.57, -0.15]), np.array([0.62, 0.15]))
-        views.mocap_pos[ids, 0, :2] = _like(views, draw)
+        views.mocap_pos[ids, 0, :2] = views.like(draw)
 
     def way(views: Views) -> Any:
         return views.qpos[:, ARM_JOINTS]
@@ -202,8 +201,8 @@ def _rest(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
     """The arm above the table near `HOME`, its targets where it is."""
     noise = random.uniform(ids, 3, -0.03, 0.03)
     start = opened(np.array(HOME) + noise)
-    views.qpos[ids, :ARM_JOINTS] = _like(views, start)
-    views.ctrl[ids] = _like(views, start)
+    views.qpos[ids, :ARM_JOINTS] = views.like(start)
+    views.ctrl[ids] = views.like(start)
 
 
 def _goal(views: Views) -> Any:
@@ -212,7 +211,7 @@ def _goal(views: Views) -> Any:
 
 def _goal_anywhere(low: Sequence[float], high: Sequence[float]) -> Event:
     def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
-        views.mocap_pos[ids, 0] = _like(views, random.uniform(ids, 3, np.array(low), np.array(high)))
+        views.mocap_pos[ids, 0] = views.like(random.uniform(ids, 3, np.array(low), np.array(high)))
 
     return event
 
@@ -232,7 +231,7 @@ def _put_cube(
     start, half = ARM_JOINTS + 7 * number, draw[:, 2] / 2
     still = np.zeros(len(ids))
     pose = [draw[:, 0], draw[:, 1], still + CUBE, np.cos(half), still, still, np.sin(half)]
-    views.qpos[ids, start : start + 7] = _like(views, np.stack(pose, axis=1))
+    views.qpos[ids, start : start + 7] = views.like(np.stack(pose, axis=1))
     return draw[:, :2]
 
 
@@ -243,7 +242,3 @@ def _near(views: Views, distance: Any) -> Any:
 
 def _length(vector: Any) -> Any:
     return (vector**2).sum(-1) ** 0.5
-
-
-def _like(views: Views, values: np.ndarray) -> Any:
-    return views.xp.asarray(values, dtype=views.qpos.dtype, device=views.qpos.device)
