@@ -85,8 +85,8 @@ class ScriptExpert:
         """The next action of all worlds, float32 (N, 14), where the worlds are."""
         plan, opening = self._planned()
         self._time += 1
-        action = np.concatenate([plan, opening[:, :, None]], axis=2)
-        return views.like(action.reshape(-1, 14), views.last_action)
+        action, xp = np.concatenate([plan, opening[:, :, None]], axis=2), views.xp
+        return xp.asarray(action.reshape(-1, 14), dtype=xp.float32, device=views.qpos.device)
 
     def _planned(self) -> tuple[np.ndarray, np.ndarray]:
         """Joint angles (N, 2, 6) [rad] and openings (N, 2) of the plan at each world's time."""
