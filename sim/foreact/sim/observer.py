@@ -15,9 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from foreact.sim.task import Field, Measure
 from foreact.sim.views import Views
 
-__all__ = ["Observer", "reads_derived"]
-
-STATE = frozenset({"qpos", "qvel", "act", "ctrl", "time", "mocap_pos", "mocap_quat", "userdata"})
+__all__ = ["Observer"]
 
 
 @dataclass
@@ -49,7 +47,6 @@ class Observer:
     def __init__(self, terms: Sequence[Measure], views: Views) -> None:
         self._views = views
         self._parts: list[_Copy | _Call] = []
-        self.reads_derived = False
         place = 0
         for term in terms:
             values = term(views)
@@ -73,23 +70,14 @@ class Observer:
 
     def _add(self, term: Measure, values: Any, start: int, stop: int) -> None:
         if not isinstance(term, Field):
-            self.reads_derived = True
             self._parts.append(_Call(start, stop, term))
             return
-        self.reads_derived |= term.name not in STATE
         last = self._parts[-1] if self._parts else None
         if isinstance(last, _Copy) and _adjacent(last.values, values):
             joined = as_strided(last.values, (len(values), stop - last.start), last.values.strides)
             self._parts[-1] = _Copy(last.start, stop, joined)
         else:
             self._parts.append(_Copy(start, stop, values))
-
-
-def reads_derived(views: Views) -> bool:
-    """Whether any term called so far has read a field that the engine derives from the state."""
-    from mujoco.batch import DATA_FIELDS
-
-    return bool((vars(views).keys() & DATA_FIELDS) - STATE)
 
 
 def _adjacent(first: Any, second: Any) -> bool:

@@ -65,14 +65,16 @@ class SimTask:
         reward: Weight and measure; their weighted sum is the reward.
         terminate: Any true: the episode is over.
         success: Whether the task is solved; None if there is no such thing.
-        start: What happens at a reset, after the model's own defaults.
+        start: What happens at a reset, after the model's own defaults; each event finds derived fields computed anew.
         each_step: What happens to all worlds before every control step.
         remember: Measures taken before physics, read by terms as `views.before[name]`.
         commands: What worlds are told, by name.
         act: How actions reach the engine; None writes them into `ctrl`.
         low: Lowest actions (A,); None takes the actuators' ranges.
         high: Highest actions (A,); None takes the actuators' ranges.
-        fresh: How far derived fields are computed after a step: `none` is fastest and leaves them one sub-step old.
+        fresh: How far derived fields are computed after a step: `none` is fastest and leaves them one sub-step old. They
+            are up to date after a reset, a restore and in a fork, so where `act`, `each_step` or `remember` reads them,
+            only `velocity` and `acceleration` let restored worlds repeat their steps bit for bit.
         options: Overrides of the model's options, such as `{"integrator": "implicitfast"}`.
         instruction: What a person would say.
         cameras: Cameras of the model that show the task, at most two are pictured; without any it is seen from outside.

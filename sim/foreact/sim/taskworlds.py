@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from foreact.sim.backends import SimBackend, Snapshot, make_backend
-from foreact.sim.observer import Observer, reads_derived
+from foreact.sim.observer import Observer
 from foreact.sim.random import WorldRandom
 from foreact.sim.task import Event, SimTask
 from foreact.sim.views import Views
@@ -76,7 +76,7 @@ class TaskWorlds:
         self.task, self.nworld, self._autoreset = task, nworld, autoreset
         self.backend = make_backend(backend, task.compile(), nworld, **options) if isinstance(backend, str) else backend
         model = self.backend.model
-        self.views = Views(self.backend, float(model.opt.timestep) * task.substeps)
+        self.views = Views(self.backend, float(model.opt.timestep) * task.substeps, at_once=True)
         self.random = WorldRandom(seed, nworld)
         self.low, self.high = task.action_range(model)
         zeros = self.views.zeros
@@ -87,7 +87,6 @@ class TaskWorlds:
         self._reward, self._false = zeros(nworld), zeros(nworld, dtype="bool")
         self._all = np.arange(nworld)
         self._observer: Observer | None = None
-        self._remembers_derived = False
 
     def __len__(self) -> int:
         return self.nworld
@@ -100,17 +99,13 @@ class TaskWorlds:
     @property
     def _observed(self) -> Observer:
         if self._observer is None:
-            self.backend.forward(None, "acceleration")
             self._remember()
-            self._remembers_derived = bool(self.task.remember) and reads_derived(self.views)
             self._observer = Observer(self.task.observe, self.views)
+            # called once for what they look up: the first step must fill it as all others do
             self._rewarded()
             self._any(self.task.terminate)
             if self.task.success is not None:
                 self.task.success(self.views)
-            # an engine fills a derived field from the first call after a term has read it
-            self.backend.forward(None, "acceleration")
-            self._remember()
         return self._observer
 
     def reset(self, ids: np.ndarray | None = None, seeds: Sequence[int] | np.ndarray | None = None) -> Any:
@@ -214,10 +209,10 @@ class TaskWorlds:
         own = target._arrays()
         for name, values in self._arrays().items():
             own[name][:] = values[np.repeat(ids, copies)]
-        if hidden:
-            draws = WorldRandom(seed, nworld)
-            for event in hidden:
-                event(target.views, target._all, draws)
+        draws = WorldRandom(seed, nworld)
+        for event in hidden:
+            target._refresh(None)
+            event(target.views, target._all, draws)
         target._refresh(None)
         return target
 
@@ -236,6 +231,7 @@ class TaskWorlds:
             each.restart(ids)
         self.views.last_action[ids] = 0
         for event in self.task.start:
+            self._refresh(every)
             event(self.views, ids, self.random)
         self.steps[ids] = 0
         for name in self.task.commands:
@@ -254,13 +250,9 @@ class TaskWorlds:
             command[ids] = self.views.like(self.task.commands[name].draw(ids, self.random), command)
 
     def _refresh(self, ids: np.ndarray | None) -> None:
-        """Derived fields at the present state, for terms that read them."""
-        if self._needs_derived:
-            self.backend.forward(ids, "acceleration" if self.task.fresh == "acceleration" else "velocity")
-
-    @property
-    def _needs_derived(self) -> bool:
-        return self._observer is None or self._observer.reads_derived or self._remembers_derived
+        """Derived fields at the present state, if anything reads them."""
+        if self.views.reads_derived:
+            self.backend.forward(ids, "acceleration")
 
     def _remember(self) -> None:
         for name, measure in self.task.remember.items():

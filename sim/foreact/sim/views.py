@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foreact.sim.backends.base import STATE_FIELDS
+
 if TYPE_CHECKING:
     import mujoco
 
@@ -24,10 +26,15 @@ class Views:
     Args:
         backend: The worlds.
         control_dt: Time of one control step [s].
+        at_once: Derived fields show the present state from their first lookup; otherwise from the next call after it.
+
+    Attributes:
+        reads_derived: Some derived field was looked up.
     """
 
-    def __init__(self, backend: SimBackend, control_dt: float) -> None:
+    def __init__(self, backend: SimBackend, control_dt: float, *, at_once: bool = False) -> None:
         self.backend, self.xp, self.dt = backend, backend.xp, control_dt
+        self.reads_derived, self._at_once = False, at_once
         self.before: dict[str, Any] = {}
         self.command: dict[str, Any] = {}
         self.hidden: dict[str, Any] = {}
@@ -41,6 +48,10 @@ class Views:
             raise AttributeError(field)
         values = self.backend.view(field)
         self.__dict__[field] = values  # looked up once
+        if field not in STATE_FIELDS:
+            self.reads_derived = True
+            if self._at_once:
+                self.backend.forward(None, "acceleration")
         return values
 
     def model(self, field: str) -> Any:

@@ -79,7 +79,7 @@ def test_where_nothing_collides_contacts_are_not_looked_for(name: str) -> None:
 def test_neighbours_in_memory_are_observed_by_one_copy() -> None:
     worlds = TaskWorlds(TASKS["half-cheetah"](), 3)
     assert worlds.task.observe == (Field("qpos", 1), Field("qvel"))
-    assert len(worlds._observed._parts) == 1 and not worlds._observed.reads_derived
+    assert len(worlds._observed._parts) == 1 and not worlds.views.reads_derived
     observed = worlds.reset(seeds=[1, 2, 3])
     expected = np.concatenate([worlds.views.qpos[:, 1:], worlds.views.qvel], axis=1).astype(np.float32)
     np.testing.assert_array_equal(observed, expected)
