@@ -72,9 +72,9 @@ class SimTask:
         act: How actions reach the engine; None writes them into `ctrl`.
         low: Lowest actions (A,); None takes the actuators' ranges.
         high: Highest actions (A,); None takes the actuators' ranges.
-        fresh: How far derived fields are computed after a step: `none` is fastest and leaves them one sub-step old. They
-            are up to date after a reset, a restore and in a fork, so where `act`, `each_step` or `remember` reads them,
-            only `velocity` and `acceleration` let restored worlds repeat their steps bit for bit.
+        fresh: How far derived fields are computed after a step: `none` is fastest and leaves them one sub-step old.
+            They are up to date after a reset, a restore and in a fork, so where `act`, `each_step` or `remember` reads
+            them, only `velocity` and `acceleration` let restored worlds repeat their steps bit for bit.
         options: Overrides of the model's options, such as `{"integrator": "implicitfast"}`.
         instruction: What a person would say.
         cameras: Cameras of the model that show the task, at most two are pictured; without any it is seen from outside.
