@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from foreact.sim.backends import SimBackend, Snapshot, make_backend
+from foreact.sim.backends.base import selected
 from foreact.sim.observer import Observer
 from foreact.sim.random import WorldRandom
 from foreact.sim.task import Event, SimTask
@@ -112,14 +113,19 @@ class TaskWorlds:
         """Start new episodes.
 
         Args:
-            ids: Worlds, sorted; all if None.
-            seeds: Seeds of these worlds, so that what follows does not depend on what was; None goes on drawing.
+            ids: Sorted numbers of the worlds, int (n,), or a bool mask (N,); all if None.
+            seeds: One for each of these worlds, so that what follows does not depend on what was; None goes on drawing.
 
         Returns:
             Observations of all worlds, live float32 (N, O).
+
+        Raises:
+            ValueError: There is not one seed per world.
         """
-        chosen = np.arange(self.nworld) if ids is None else np.asarray(ids)
+        chosen = selected(ids, self.nworld)
         if seeds is not None:
+            if len(seeds) != len(chosen):
+                raise ValueError(f"reset: {len(seeds)} seeds for {len(chosen)} worlds")
             self.random.seed(chosen, np.asarray(seeds))
         self._start(chosen)
         return self._observed.write(None)
@@ -196,12 +202,13 @@ class TaskWorlds:
         """Worlds of their own that go on from where some of these are: true futures.
 
         Args:
-            ids: Worlds to copy, int (n,).
+            ids: Worlds to copy, int (n,) or a bool mask (N,).
             copies: How many of each; those of one lie side by side.
             hidden: Events that change what the policy cannot see, drawn anew for every copy.
             seed: Of these draws; without events the copies differ by their actions alone.
             into: What an earlier fork of this size returned, to be used again.
         """
+        ids = selected(ids, self.nworld)
         engine = self.backend.fork(ids, copies, None if into is None else into.backend)
         nworld = len(ids) * copies
         target = TaskWorlds(self.task, nworld, engine, seed, autoreset=False) if into is None else into

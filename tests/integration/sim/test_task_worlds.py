@@ -136,6 +136,20 @@ def test_wrong_actions_are_refused() -> None:
         worlds.step(np.zeros((2, 7)))
 
 
+def test_worlds_are_named_by_numbers_or_by_a_mask() -> None:
+    named, masked = (TaskWorlds(TASKS["half-cheetah"](), 3, seed=1) for _ in range(2))
+    numbers, mask = np.array([0, 2]), np.array([True, False, True])
+    for worlds, ids in ((named, numbers), (masked, mask)):
+        worlds.reset()
+        worlds.step(np.ones((3, 6)))
+        worlds.reset(ids, seeds=[4, 5])
+        assert worlds.steps.tolist() == [0, 1, 0] and len(worlds.fork(ids, 2)) == 4
+        worlds.reset(np.zeros(0))
+    np.testing.assert_array_equal(named.views.qpos, masked.views.qpos)
+    with pytest.raises(ValueError, match="1 seeds for 3 worlds"):
+        named.reset(seeds=[4])
+
+
 def test_commands_are_drawn_at_resets_and_then_every_so_often() -> None:
     def draw(ids: np.ndarray, random: Any) -> np.ndarray:
         return random.uniform(ids, 2, -1.0, 1.0)
