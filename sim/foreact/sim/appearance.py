@@ -11,7 +11,7 @@ world", section III. Shape letters: n = selected worlds, k = parts named.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -76,16 +76,16 @@ def random_lights(
         )
 
     def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
-        model, parts = views.backend.model, _numbers(views, "light", lights)
+        model, parts = views.backend.model, views.numbers("light", lights)
         draw = random.uniform(ids, 6 * len(parts)).reshape(len(ids), len(parts), 6)
         factor = low + (high - low) * draw[..., :1]
         for field in ("light_diffuse", "light_ambient"):
-            _write(views, field, ids, parts, getattr(model, field)[parts] * factor)
+            views.set_model(field, ids, parts, getattr(model, field)[parts] * factor)
         if turn:
             angle = turn * np.sqrt(draw[..., 1])
-            _write(views, "light_dir", ids, parts, _tilted(model.light_dir[parts], angle, 2 * np.pi * draw[..., 2]))
+            views.set_model("light_dir", ids, parts, _tilted(model.light_dir[parts], angle, 2 * np.pi * draw[..., 2]))
         if shift:
-            _write(views, "light_pos", ids, parts, model.light_pos[parts] + shift * (2 * draw[..., 3:] - 1))
+            views.set_model("light_pos", ids, parts, model.light_pos[parts] + shift * (2 * draw[..., 3:] - 1))
 
     return event
 
@@ -107,15 +107,15 @@ def random_cameras(cameras: Sequence[str], shift: float = 0.0, turn: float = 0.0
         raise ValueError(f"random_cameras: expected shift and turn >= 0, got {shift} and {turn}")
 
     def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
-        model, parts = views.backend.model, _numbers(views, "camera", cameras)
+        model, parts = views.backend.model, views.numbers("camera", cameras)
         draw = random.uniform(ids, 6 * len(parts)).reshape(len(ids), len(parts), 6)
-        _write(views, "cam_pos", ids, parts, model.cam_pos[parts] + shift * (2 * draw[..., :3] - 1))
+        views.set_model("cam_pos", ids, parts, model.cam_pos[parts] + shift * (2 * draw[..., :3] - 1))
         angle, azimuth, height = turn * draw[..., 3], 2 * np.pi * draw[..., 4], 2 * draw[..., 5] - 1
         # a height uniform in [-1, 1] spreads axes evenly over the sphere (Archimedes)
         across = np.sqrt(1 - height**2)
         axis = np.stack([across * np.cos(azimuth), across * np.sin(azimuth), height], axis=-1)
         turned = np.concatenate([np.cos(angle / 2)[..., None], np.sin(angle / 2)[..., None] * axis], axis=-1)
-        _write(views, "cam_quat", ids, parts, _product(model.cam_quat[parts], turned))
+        views.set_model("cam_quat", ids, parts, _product(model.cam_quat[parts], turned))
 
     return event
 
@@ -126,26 +126,13 @@ def _colours(kind: str, name: str, parts: Sequence[str], low: Colour, high: Colo
         raise ValueError(f"{name}: expected 0 <= low <= high <= 1 for red, green and blue, got {low} and {high}")
 
     def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
-        numbers = _numbers(views, kind, parts)
+        numbers = views.numbers(kind, parts)
         draw = random.uniform(ids, 3 * len(numbers)).reshape(len(ids), len(numbers), 3)
         values = np.repeat(getattr(views.backend.model, f"{kind}_rgba")[numbers][None], len(ids), axis=0)
         values[..., :3] = least + (most - least) * draw  # what is transparent stays so
-        _write(views, f"{kind}_rgba", ids, numbers, values)
+        views.set_model(f"{kind}_rgba", ids, numbers, values)
 
     return event
-
-
-def _numbers(views: Views, kind: str, names: Sequence[int | str]) -> np.ndarray:
-    """Numbers of named parts of the model, int (k,)."""
-    try:
-        return np.array([getattr(views.backend.model, kind)(name).id for name in names], np.int64)
-    except (KeyError, IndexError) as error:
-        raise ValueError(f"the model has no such {kind}: {error.args[0]}") from None
-
-
-def _write(views: Views, field: str, ids: np.ndarray, parts: np.ndarray, values: Any) -> None:
-    own = views.model(field)
-    own[ids[:, None], parts] = views.like(values, own)
 
 
 def _tilted(direction: np.ndarray, angle: np.ndarray, azimuth: np.ndarray) -> np.ndarray:

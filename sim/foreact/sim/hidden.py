@@ -53,7 +53,7 @@ def scaled_mass(bodies: Sequence[str], low: float, high: float) -> Event:
     _check_range("scaled_mass", low, high)
 
     def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
-        parts = _numbers(views, "body", bodies)
+        parts = views.numbers("body", bodies)
         factor = random.uniform(ids, len(parts), low, high)
         _scale(views, "body_mass", ids, parts, factor)
         _scale(views, "body_inertia", ids, parts, factor[:, :, None])
@@ -73,7 +73,7 @@ def scaled_friction(geoms: Sequence[str], low: float, high: float) -> Event:
     _check_range("scaled_friction", low, high)
 
     def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
-        parts = _numbers(views, "geom", geoms)
+        parts = views.numbers("geom", geoms)
         _scale(views, "geom_friction", ids, parts, random.uniform(ids, len(parts), low, high)[:, :, None])
 
     return event
@@ -90,7 +90,7 @@ def scaled_gain(actuators: Sequence[str], low: float, high: float) -> Event:
     _check_range("scaled_gain", low, high)
 
     def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
-        parts = _numbers(views, "actuator", actuators)
+        parts = views.numbers("actuator", actuators)
         model = views.backend.model
         # mjGAIN_FIXED, mjGAIN_AFFINE; mjBIAS_NONE, mjBIAS_AFFINE: force = (g0 + g1 l + g2 v) u + b0 + b1 l + b2 v
         if (model.actuator_gaintype[parts] > 1).any() or (model.actuator_biastype[parts] > 1).any():
@@ -192,7 +192,7 @@ class _Drift(Hidden):
 
     def __init__(self, views: Views, body: str, reach: float) -> None:
         model = views.backend.model
-        (number,) = _numbers(views, "body", [body])
+        (number,) = views.numbers("body", [body])
         self._mocap = int(model.body_mocapid[number])
         if self._mocap < 0:
             raise ValueError(f"moving_distractor: body {body!r} is not a mocap body")
@@ -223,15 +223,6 @@ def _check_range(name: str, low: float, high: float) -> None:
         raise ValueError(f"{name}: expected 0 < low <= high, got {low} and {high}")
 
 
-def _numbers(views: Views, kind: str, names: Sequence[str]) -> np.ndarray:
-    """Numbers of named parts of the model, int (k,)."""
-    try:
-        return np.array([getattr(views.backend.model, kind)(name).id for name in names], np.int64)
-    except KeyError as error:
-        raise ValueError(f"the model has no such {kind}: {error.args[0]}") from None
-
-
 def _scale(views: Views, field: str, ids: np.ndarray, parts: np.ndarray, factor: np.ndarray) -> None:
     """Give some worlds the compiled values of some parts times factors, (n, k) or (n, k, 1)."""
-    values = views.model(field)
-    values[ids[:, None], parts] = views.like(getattr(views.backend.model, field)[parts] * factor, values)
+    views.set_model(field, ids, parts, getattr(views.backend.model, field)[parts] * factor)

@@ -1,10 +1,11 @@
 """Named live arrays over a backend's worlds: what terms of a task read and write.
 
-Shape letters: N = worlds.
+Shape letters: N = worlds, n = selected worlds, k = parts named.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,22 @@ class Views:
     def model(self, field: str) -> Any:
         """A live (N, ...) array of a model field with one value per world."""
         return self.backend.model_field(field)
+
+    def numbers(self, kind: str, names: Sequence[int | str]) -> np.ndarray:
+        """Numbers of some bodies, geoms, actuators, ... of the model, int (k,).
+
+        Raises:
+            ValueError: No such part.
+        """
+        try:
+            return np.array([getattr(self.backend.model, kind)(name).id for name in names], np.int64)
+        except (KeyError, IndexError) as error:
+            raise ValueError(f"the model has no such {kind}: {error.args[0]}") from None
+
+    def set_model(self, field: str, ids: np.ndarray, parts: np.ndarray, values: Any) -> None:
+        """Give some worlds, int (n,), values of their own, (n, k, ...), in some parts of a model field, int (k,)."""
+        own = self.model(field)
+        own[ids[:, None], parts] = self.like(values, own)
 
     def like(self, values: Any, array: Any = None) -> Any:
         """Values as the backend's kind of array, of the type and on the device of another one, by default of `qpos`."""

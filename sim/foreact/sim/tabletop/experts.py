@@ -14,7 +14,7 @@ import numpy as np
 
 from foreact.sim.tabletop.arm import STEP, aim, jaw_opening
 from foreact.sim.tabletop.scenes import CUBE
-from foreact.sim.tabletop.tasks import CLEAR, PULLED, hand, handle, position
+from foreact.sim.tabletop.tasks import CLEAR, PULLED, hand, handle, length, position
 from foreact.sim.views import Views
 
 __all__ = ["EXPERTS", "Script"]
@@ -42,7 +42,7 @@ def stack(views: Views) -> Any:
     """Grasp one cube, carry it over the other, set it down, let go and rise."""
     xp, tip, upper = views.xp, hand(views), position(0)(views)
     off = upper - position(1)(views)
-    beside = _length(off[:, :2])
+    beside = length(off[:, :2])
     placed = (beside < 0.015) & (xp.abs(off[:, 2] - 2 * CUBE) < 0.004)
     target, held = _to_grasp(views, upper)
     # what must arrive is the cube, wherever the hand holds it
@@ -61,15 +61,15 @@ def push(views: Views) -> Any:
     """Around to the far side of the cube, down, then push it towards the goal."""
     xp, tip, box = views.xp, hand(views), position(0)(views)
     way = (views.mocap_pos[:, 0] - box)[:, :2]
-    left = _length(way)
+    left = length(way)
     ahead = way / (left[:, None] + 1e-6)
     offset = (tip - box)[:, :2]
     along = (offset * ahead).sum(-1)
-    behind = (along < -CUBE) & (_length(offset - along[:, None] * ahead) < 0.02)
+    behind = (along < -CUBE) & (length(offset - along[:, None] * ahead) < 0.02)
     low = tip[:, 2] < 0.05
     start = box + 0
     start[:, :2] -= 0.065 * ahead
-    start[:, 2] = xp.where(_length((start - tip)[:, :2]) < 0.012, 0.02, TRAVEL)
+    start[:, 2] = xp.where(length((start - tip)[:, :2]) < 0.012, 0.02, TRAVEL)
     # straight up first, so as not to drag the cube along
     start[:, :2] = xp.where((low & ~behind)[:, None], tip[:, :2], start[:, :2])
     through = box + 0
@@ -85,7 +85,7 @@ def drawer(views: Views) -> Any:
     gap = bar + 0
     gap[:, 0] += 0.024
     off = gap - tip
-    beside = _length(off[:, :2])
+    beside = length(off[:, :2])
     hooked = (tip[:, 2] < bar[:, 2] + 0.012) & (off[:, 0] < 0.02) & (xp.abs(off[:, 1]) < 0.04)
     gap[:, 2] = xp.where(beside < 0.012, bar[:, 2] - 0.005, TRAVEL + 0.05)
     back = tip + 0
@@ -122,7 +122,7 @@ EXPERTS: Mapping[str, Callable[[], Script]] = {
 def _to_grasp(views: Views, box: Any) -> tuple[Any, Any]:
     """Where the hand must go to hold a cube, (N, 3), and whether it holds it, (N,)."""
     xp, tip = views.xp, hand(views)
-    beside = _length((box - tip)[:, :2])
+    beside = length((box - tip)[:, :2])
     target = box + 0
     # come down only above the cube, and not onto another one on the way
     target[:, 2] = xp.where(beside < 0.01, box[:, 2], box[:, 2] + TRAVEL)
@@ -134,7 +134,7 @@ def _to_grasp(views: Views, box: Any) -> tuple[Any, Any]:
 def _at_cube(views: Views, box: Any) -> Any:
     """Whether the cube is between the open or closed fingers."""
     off = views.xp.abs(hand(views) - box)
-    return (_length(off[:, :2]) < 0.015) & (off[:, 2] < 0.012)
+    return (length(off[:, :2]) < 0.015) & (off[:, 2] < 0.012)
 
 
 def _towards(views: Views, target: Any, jaws: Any) -> Any:
@@ -144,7 +144,3 @@ def _towards(views: Views, target: Any, jaws: Any) -> Any:
     way = way / xp.clip(xp.amax(xp.abs(way), -1), 1.0, None)[:, None]
     jaws = xp.broadcast_to(views.like(jaws), way.shape[:1])
     return xp.concatenate([way, jaws[:, None]], axis=1)
-
-
-def _length(vector: Any) -> Any:
-    return (vector**2).sum(-1) ** 0.5

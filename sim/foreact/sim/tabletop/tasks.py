@@ -17,7 +17,7 @@ from foreact.sim.task import Event, Field, Measure, SimTask
 from foreact.sim.views import Views
 
 __all__ = ["CARRIED", "CLEAR", "ON_TOP", "TASKS", "arm_drawer", "arm_lift", "arm_push", "arm_reach", "arm_stack",
-           "hand", "handle", "position"]  # fmt: skip
+           "hand", "handle", "length", "position"]  # fmt: skip
 
 ARM_JOINTS = 9
 CARRIED = 0.1  # height that a cube must be lifted to [m]
@@ -50,7 +50,7 @@ def arm_reach() -> SimTask:
     """Bring the finger tips to a point in space."""
 
     def miss(views: Views) -> Any:
-        return _length(_goal(views) - hand(views))
+        return length(_goal(views) - hand(views))
 
     return _task(
         "arm-reach",
@@ -69,7 +69,7 @@ def arm_push() -> SimTask:
     """Push a cube along the table onto a disc."""
 
     def miss(views: Views) -> Any:
-        return _length((_goal(views) - position(0)(views))[:, :2])
+        return length((_goal(views) - position(0)(views))[:, :2])
 
     def start(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
         place = _put_cube(views, ids, random, 0, (0.42, -0.15), (0.55, 0.15))
@@ -84,7 +84,7 @@ def arm_push() -> SimTask:
         start=(_rest, start),
         observe=(Field("qpos", 9), Field("qvel", 9), lambda views: _goal(views)[:, :2]),
         reward=(
-            (0.3, lambda views: _near(views, _length(position(0)(views) - hand(views)))),
+            (0.3, lambda views: _near(views, length(position(0)(views) - hand(views)))),
             (0.7, lambda views: _near(views, miss(views))),
         ),
         success=lambda views: miss(views) < NEAR_GOAL,
@@ -106,7 +106,7 @@ def arm_lift() -> SimTask:
         start=(_rest, _cube_anywhere(0, (0.37, -0.22), (0.62, 0.22))),
         observe=(Field("qpos", 9), Field("qvel", 9)),
         reward=(
-            (0.3, lambda views: _near(views, _length(position(0)(views) - hand(views)))),
+            (0.3, lambda views: _near(views, length(position(0)(views) - hand(views)))),
             (0.7, lambda views: views.xp.clip(height(views) / CARRIED, 0.0, 1.0)),
         ),
         success=lambda views: height(views) > CARRIED,
@@ -132,7 +132,7 @@ def arm_stack() -> SimTask:
 
     def stacked(views: Views) -> Any:
         off = views.xp.abs(miss(views))
-        resting = (_length(off[:, :2]) < ON_TOP[0]) & (off[:, 2] < ON_TOP[1])
+        resting = (length(off[:, :2]) < ON_TOP[0]) & (off[:, 2] < ON_TOP[1])
         return resting & (jaw_opening(views) > CLEAR)
 
     return _task(
@@ -142,8 +142,8 @@ def arm_stack() -> SimTask:
         start=(_rest, start),
         observe=(Field("qpos", 9), Field("qvel", 9)),
         reward=(
-            (0.2, lambda views: _near(views, _length(position(0)(views) - hand(views)))),
-            (0.5, lambda views: _near(views, _length(miss(views)))),
+            (0.2, lambda views: _near(views, length(position(0)(views) - hand(views)))),
+            (0.5, lambda views: _near(views, length(miss(views)))),
             (0.3, stacked),
         ),
         success=stacked,
@@ -169,7 +169,7 @@ def arm_drawer() -> SimTask:
         start=(_rest, start),
         observe=(Field("qpos", 9), Field("qvel", 9), handle),
         reward=(
-            (0.3, lambda views: _near(views, _length(handle(views) - hand(views)))),
+            (0.3, lambda views: _near(views, length(handle(views) - hand(views)))),
             (0.7, lambda views: views.xp.clip(way(views) / PULLED, 0.0, 1.0)),
         ),
         success=lambda views: way(views) > PULLED,
@@ -240,5 +240,6 @@ def _near(views: Views, distance: Any) -> Any:
     return 1 - views.xp.tanh(5 * distance)
 
 
-def _length(vector: Any) -> Any:
+def length(vector: Any) -> Any:
+    """Euclidean norm of the last axis."""
     return (vector**2).sum(-1) ** 0.5
