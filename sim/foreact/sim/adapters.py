@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, override
 
 import numpy as np
 
+from foreact.sim.backends.base import selected
 from foreact.sim.registry import sim_task
 from foreact.sim.taskworlds import Step, TaskWorlds
 
@@ -88,7 +89,7 @@ class _Foreign(ABC):
             raise ValueError(f"nworld={nworld} is out of range; give 1 or more")
         self.nworld, self._seed, self._autoreset = nworld, seed, autoreset
         self._waiting = np.ones(nworld, bool)
-        self._fresh = True
+        self._unseeded = np.ones(nworld, bool)
 
     def __len__(self) -> int:
         return self.nworld
@@ -107,18 +108,24 @@ class _Foreign(ABC):
         """Start new episodes.
 
         Args:
-            ids: Worlds, sorted; all if None.
-            seeds: Seeds of these worlds.
+            ids: Sorted numbers of the worlds, int (n,), or a bool mask (N,); all if None.
+            seeds: One for each of these worlds.
 
         Returns:
             Observations of all worlds, live float32 (N, O).
+
+        Raises:
+            ValueError: There is not one seed per world.
         """
-        chosen = np.arange(self.nworld) if ids is None else np.asarray(ids)
-        if seeds is None and self._fresh:
-            seeds = self._seed + chosen
-        self._observation[chosen] = self._restart(chosen, seeds)
-        self._waiting[chosen] = False
-        self._fresh = False
+        chosen = selected(ids, self.nworld)
+        given: Sequence[int | None] | np.ndarray | None = seeds
+        if given is None and self._unseeded[chosen].any():
+            given = [self._seed + world if self._unseeded[world] else None for world in chosen.tolist()]
+        if given is not None and len(given) != len(chosen):
+            raise ValueError(f"reset: {len(given)} seeds for {len(chosen)} worlds")
+        if len(chosen):
+            self._observation[chosen] = self._restart(chosen, given)
+        self._waiting[chosen] = self._unseeded[chosen] = False
         return self._observation
 
     def step(self, actions: Any) -> Step:
@@ -128,13 +135,13 @@ class _Foreign(ABC):
             actions: (N, A), in [low, high].
 
         Raises:
-            ValueError: The shape is wrong, or an ended world was not reset.
+            ValueError: The shape is wrong, a discrete action is out of range, or an ended world was not reset.
         """
         if tuple(actions.shape) != (self.nworld, len(self.low)):
             raise ValueError(f"expected actions of shape {(self.nworld, len(self.low))}, got {tuple(actions.shape)}")
         if self._waiting.any():
             raise ValueError(f"worlds {np.flatnonzero(self._waiting)[:5]} have no episode: reset them")
-        seen, reward, terminated, truncated, info = self._advance(_native(self._space, np.asarray(actions)))
+        seen, reward, terminated, truncated, info = self._advance(self._native(np.asarray(actions)))
         self._observation[:] = _flat(seen, self.nworld)
         terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
         self._waiting = terminated | truncated
@@ -145,9 +152,18 @@ class _Foreign(ABC):
         reward = np.array(reward, np.float32)
         return Step(self._observation, reward, terminated, truncated, _success(info, self.nworld), ended, final)
 
+    def _native(self, actions: np.ndarray) -> np.ndarray:
+        """Actions (N, A) in the form and type of the space."""
+        space = self._space
+        if type(space).__name__ != "Box":
+            actions = np.rint(actions)
+            if not ((self.low <= actions) & (actions <= self.high)).all():
+                raise ValueError(f"discrete actions must lie in {self.low.tolist()} to {self.high.tolist()}")
+        return actions.reshape(len(actions), *space.shape).astype(space.dtype)
+
     @abstractmethod
     def _restart(self, ids: np.ndarray, seeds: Any) -> np.ndarray:
-        """New episodes in some worlds; their observations, (n, O)."""
+        """New episodes in some worlds, whose seeds are numbers, or None to go on; their observations, (n, O)."""
         ...
 
     @abstractmethod
@@ -187,14 +203,15 @@ class GymnasiumWorlds(_Foreign):
 
         mode = {"autoreset_mode": AutoresetMode.DISABLED}
         self.env: Any = gymnasium.make_vec(known, nworld, vectorization, vector_kwargs=mode, **options)
-        self._take_spaces(self.env.single_action_space, self.env.observation_space.sample())
+        # Gymnasium resets some worlds only after it has reset all
+        self._take_spaces(self.env.single_action_space, self.env.reset(seed=int(seed))[0])
 
     @override
     def _restart(self, ids: np.ndarray, seeds: Any) -> np.ndarray:
         every: list[int | None] = [None] * self.nworld
         if seeds is not None:
             for world, seed in zip(ids, seeds, strict=True):
-                every[world] = int(seed)
+                every[world] = None if seed is None else int(seed)
         mask = np.zeros(self.nworld, bool)
         mask[ids] = True
         seen, _ = self.env.reset(seed=every, options={"reset_mask": mask})
@@ -269,13 +286,6 @@ def _action_range(space: Any) -> tuple[np.ndarray, np.ndarray]:
         size = int(np.prod(space.shape))
         return np.zeros(size, np.float32), np.ones(size, np.float32)
     raise ValueError(f"actions of a {kind} space cannot be given as numbers")
-
-
-def _native(space: Any, actions: np.ndarray) -> np.ndarray:
-    """Actions (N, A) in the form and type of the space."""
-    if type(space).__name__ != "Box":
-        actions = np.rint(actions)
-    return actions.reshape(len(actions), *space.shape).astype(space.dtype)
 
 
 def _flat(seen: Any, count: int) -> np.ndarray:

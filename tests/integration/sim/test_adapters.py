@@ -67,6 +67,23 @@ def test_worlds_without_automatic_resets_wait_for_one() -> None:
         worlds.step(np.zeros((2, 2)))
 
 
+def test_each_world_begins_with_its_own_seed_whichever_is_reset_first() -> None:
+    one_by_one, together = (GymnasiumWorlds("Reacher-v5", 2, seed=7) for _ in range(2))
+    one_by_one.reset(np.array([1]))
+    np.testing.assert_array_equal(one_by_one.reset(np.array([True, False])), together.reset())
+    assert together.reset(np.zeros(0)) is together.reset(np.zeros(2, bool))
+    with pytest.raises(ValueError, match="1 seeds for 2 worlds"):
+        together.reset(seeds=[1])
+
+
+@pytest.mark.parametrize("action", [np.nan, -1.0, 1.6])
+def test_a_discrete_action_out_of_range_is_refused(action: float) -> None:
+    worlds = GymnasiumWorlds("CartPole-v1", 2)
+    worlds.reset()
+    with pytest.raises(ValueError, match=r"\[0.0\] to \[1.0\]"):
+        worlds.step(np.array([[0.0], [action]]))
+
+
 def test_success_and_observations_of_several_parts_are_understood() -> None:
     gymnasium.register("foreact-test/Parts", entry_point=lambda **_: Parts())
     worlds = make_worlds("gymnasium:foreact-test/Parts", 2)
