@@ -71,7 +71,7 @@ class ScriptExpert:
     def reset(self, views: Views, ids: np.ndarray) -> None:
         """Plan new episodes in some worlds, int (n,); the objects must be at their places."""
         qpos = _numpy(views.qpos)[ids]
-        objects = qpos[:, 16:].reshape(len(ids), -1, 7)[:, :, :2]
+        objects = qpos[:, 16:].reshape(len(ids), (qpos.shape[1] - 16) // 7, 7)[:, :, :2]
         keys = self._script(objects)
         self._steps = np.array([key.step for key in keys])
         self._openings = np.array([[key.left.opening, key.right.opening] for key in keys])
