@@ -136,6 +136,16 @@ COMMANDS: tuple[Command, ...] = (
         positional=("path",),
     ),
     Command(
+        "replay",
+        "foreact.sim.replay",
+        "ReplayConfig",
+        "replay",
+        "Play what a NaN guard dumped, and find the number that went wrong first.",
+        "foreact replay runs/failures/failure-4711-000 out=runs/failures/replay",
+        positional=("path",),
+        options=("device",),
+    ),
+    Command(
         "convert",
         "foreact.episodes.convert",
         "ConvertConfig",
