@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foreact.episodes.contract import CameraSpec
+from foreact.sim.backends.base import on_host
 from foreact.sim.cameras import Mounts, WorldStates
 from foreact.sim.raytracer import DEPTH_UNIT
 
@@ -94,16 +95,16 @@ class OpenGl:
             getattr(model, name)[:] = getattr(self._compiled, name)
         self._own = {name for name in states.fields if not name.startswith("cam_")}
         for name in self._own:
-            getattr(model, name)[:] = _host(states.fields[name][world])
-        data.qpos[:] = _host(states.qpos[world])
+            getattr(model, name)[:] = on_host(states.fields[name][world])
+        data.qpos[:] = on_host(states.qpos[world])
         if model.nmocap:
-            data.mocap_pos[:], data.mocap_quat[:] = _host(states.mocap_pos[world]), _host(states.mocap_quat[world])
+            data.mocap_pos[:], data.mocap_quat[:] = on_host(states.mocap_pos[world]), on_host(states.mocap_quat[world])
         engine.mj_kinematics(model, data)
         engine.mj_comPos(model, data)
         engine.mj_camlight(model, data)
         position, orientation = self._placed.position, self._placed.orientation
         if "cam_pos" in states.fields:
-            position, orientation = (_host(states.fields[name][world]) for name in ("cam_pos", "cam_quat"))
+            position, orientation = (on_host(states.fields[name][world]) for name in ("cam_pos", "cam_quat"))
         images = {}
         for index, camera in enumerate(self._cameras):
             renderer = self._renderers[camera.width, camera.height]
@@ -156,7 +157,3 @@ def _only_geoms(mujoco: Any) -> Any:
         groups[:] = 0
     option.flags[mujoco.mjtVisFlag.mjVIS_RANGEFINDER] = False
     return option
-
-
-def _host(values: Any) -> np.ndarray:
-    return np.asarray(values) if isinstance(values, np.ndarray | np.generic) else values.cpu().numpy()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from foreact.sim.backends import SimBackend, Snapshot, make_backend
-from foreact.sim.backends.base import selected
+from foreact.sim.backends.base import on_host, selected
 from foreact.sim.observer import Observer
 from foreact.sim.random import WorldRandom
 from foreact.sim.task import Event, SimTask
@@ -279,7 +279,7 @@ class TaskWorlds:
         return found
 
     def _ended(self, over: Any) -> np.ndarray:
-        return np.flatnonzero(over if isinstance(over, np.ndarray) else over.cpu().numpy())
+        return np.flatnonzero(on_host(over))
 
 
 def _copied(values: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foreact.sim.backends.base import on_host
 from foreact.sim.registry import sim_task
 from foreact.sim.task import SimTask
 from foreact.sim.taskworlds import Step, TaskWorlds
@@ -157,17 +158,17 @@ class _TaskVector:
         has_success = self.worlds.task.success is not None
         gone = np.zeros(self.num_envs, bool)
         gone[taken.ended if self._same_step else waiting] = True
-        success = np.array(_host(taken.success))
+        success = np.array(on_host(taken.success))
         info: dict[str, Any] = {"success": success & ~gone, "_success": ~gone} if has_success else {}
         if self._same_step and len(taken.ended):
             last = np.full(self.num_envs, None, object)
-            last[taken.ended] = np.fromiter(np.array(_host(taken.final)), object, len(taken.ended))
+            last[taken.ended] = np.fromiter(np.array(on_host(taken.final)), object, len(taken.ended))
             known = {"success": success & gone, "_success": gone.copy()} if has_success else {}
             info |= {"final_obs": last, "_final_obs": gone, "final_info": known, "_final_info": gone.copy()}
         return info
 
     def _given(self, values: Any) -> np.ndarray:
-        host = _host(values)
+        host = on_host(values)
         return host.copy() if self._copy else host
 
     def _actions(self, actions: Any) -> Any:
@@ -231,7 +232,3 @@ def _zeroed(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
     cleared = values.copy()
     cleared[ids] = 0
     return cleared
-
-
-def _host(values: Any) -> np.ndarray:
-    return values if isinstance(values, np.ndarray) else values.cpu().numpy()

@@ -14,6 +14,7 @@ import numpy as np
 
 from foreact.sim.aloha.kinematics import joint_angles, rotation
 from foreact.sim.aloha.tasks import START
+from foreact.sim.backends.base import on_host
 from foreact.sim.views import Views
 
 __all__ = ["EXPERTS", "Key", "Pose", "ScriptExpert", "insertion_script", "transfer_script"]
@@ -70,7 +71,7 @@ class ScriptExpert:
 
     def reset(self, views: Views, ids: np.ndarray) -> None:
         """Plan new episodes in some worlds, int (n,); the objects must be at their places."""
-        qpos = _numpy(views.qpos)[ids]
+        qpos = on_host(views.qpos)[ids]
         objects = qpos[:, 16:].reshape(len(ids), (qpos.shape[1] - 16) // 7, 7)[:, :, :2]
         keys = self._script(objects)
         self._steps = np.array([key.step for key in keys])
@@ -178,7 +179,3 @@ def _up(distance: float) -> np.ndarray:
 
 def _right(distance: float) -> np.ndarray:
     return np.array([distance, 0.0, 0.0])
-
-
-def _numpy(values: Any) -> np.ndarray:
-    return values if isinstance(values, np.ndarray) else values.cpu().numpy()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STATE_FIELDS", "Fresh", "SimBackend", "Snapshot", "WorldError", "WorldsFailed", "fork_target", "make_backend",
-    "selected",
+    "on_host", "selected",
 ]  # fmt: skip
 
 STATE_FIELDS = (
@@ -194,6 +194,11 @@ def make_backend(kind: Literal["cpu", "ref", "warp"], model: mujoco.MjModel, nwo
 
         return WarpBackend(model, nworld, **options)
     raise ValueError(f"backend {kind!r} is unknown; choose cpu, ref or warp")
+
+
+def on_host(values: Array) -> np.ndarray:
+    """A view of NumPy's own arrays and of tensors on the host, a copy of tensors on a device."""
+    return np.asarray(values) if isinstance(values, np.ndarray | np.generic) else values.cpu().numpy()
 
 
 def selected(ids: Sequence[int] | Sequence[bool] | np.ndarray | None, nworld: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 
-from foreact.sim.backends.base import STATE_FIELDS, Fresh, SimBackend, Snapshot, fork_target, selected
+from foreact.sim.backends.base import STATE_FIELDS, Fresh, SimBackend, Snapshot, fork_target, on_host, selected
 
 if TYPE_CHECKING:
     import mujoco
@@ -168,7 +168,7 @@ class WarpBackend(SimBackend):
     @override
     def warnings(self) -> dict[str, np.ndarray]:
         kinds = {kind.name.lower(): int(kind) for kind in self._engine.OverflowType if kind.name not in ("NONE", "ALL")}
-        seen = self._overflowed.cpu().numpy()
+        seen = on_host(self._overflowed)
         return {name: ((seen & bit) != 0).astype(np.int32) for name, bit in kinds.items()}
 
     def _scope(self) -> Any:
