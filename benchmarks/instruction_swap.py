@@ -64,8 +64,7 @@ def run(actor: TorchActor, scene: str, sentence: str, episodes: int, seed: int) 
 
 def distances(worlds: Worlds) -> tuple[np.ndarray, np.ndarray]:
     """Distance of the finger tips and of the puck from the goal [m], (N,) each."""
-    tips = np.stack([world.fingertips() for world in worlds.members])
-    places = np.stack([world.landmarks()[:, :3] for world in worlds.members])
+    tips, places = worlds.fingertips(), worlds.landmarks()[..., :3]
     return np.linalg.norm(tips - places[:, 2], axis=1), np.linalg.norm(places[:, 0] - places[:, 2], axis=1)
 
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from foreact.episodes.runfolder import describe_machine
-from foreact.sim.metaworld import MetaWorldTask
 from foreact.sim.metaworld_worlds import VectorMetaWorld
+from foreact.sim.metaworld_worlds.own import begin, seeded_environment
 
 TASKS = ("reach-v3", "pick-place-v3")
 SEEDS = tuple(range(8))
@@ -32,30 +32,27 @@ STEPS = 150
 
 def commands(name: str, kind: str) -> np.ndarray:
     """Commands of one episode of each seed, (seeds, T, 4)."""
-    task, random = MetaWorldTask(name), np.random.default_rng(0)
-    episodes = random.uniform(-1, 1, (len(SEEDS), STEPS, 4))
+    episodes = np.random.default_rng(0).uniform(-1, 1, (len(SEEDS), STEPS, 4))
     if kind == "expert":
-        for index, seed in enumerate(SEEDS):
-            task.reset(seed)
-            for step in range(STEPS):
-                episodes[index, step] = task.expert_action()
-                task.step(episodes[index, step])
+        worlds = VectorMetaWorld(name, len(SEEDS))
+        worlds.reset(SEEDS)
+        for step in range(STEPS):
+            episodes[:, step] = worlds.expert_actions()
+            worlds.step(episodes[:, step])
     return episodes
 
 
 def own(name: str, episodes: np.ndarray) -> float:
     """CPU time of a control step of Meta-World's own environment [us]."""
-    task = MetaWorldTask(name)
-    env: Any = task._env
-    return _each_step(task, episodes, env.step)
+    env = seeded_environment(name)
+    return _each_step(env, episodes, env.step)
 
 
 def physics(name: str, episodes: np.ndarray) -> float:
     """CPU time of the five engine steps of a control step alone [us]."""
     import mujoco
 
-    task = MetaWorldTask(name)
-    env: Any = task._env
+    env = seeded_environment(name)
 
     def step(action: np.ndarray) -> None:
         mujoco.mj_step(env.model, env.data, env.frame_skip)
@@ -64,15 +61,15 @@ def physics(name: str, episodes: np.ndarray) -> float:
         env.set_xyz_action(action[:3])
         env.data.ctrl[:] = (action[3], -action[3])
 
-    return _each_step(task, episodes, step, prepare)
+    return _each_step(env, episodes, step, prepare)
 
 
 def _each_step(
-    task: MetaWorldTask, episodes: np.ndarray, step: Callable[..., Any], prepare: Callable[..., Any] | None = None
+    env: Any, episodes: np.ndarray, step: Callable[..., Any], prepare: Callable[..., Any] | None = None
 ) -> float:
     used = 0.0
     for seed, actions in zip(SEEDS, episodes, strict=True):
-        task.reset(seed)
+        begin(env, seed)
         for action in actions:
             if prepare is not None:
                 prepare(action)

@@ -26,7 +26,8 @@ from foreact.episodes.outcome import JSON
 from foreact.episodes.runfolder import write_json_atomic
 
 if TYPE_CHECKING:
-    from foreact.sim.metaworld import MetaWorldTask
+    from foreact.sim.cameras import WorldStates
+    from foreact.sim.definitions import ShownWorlds
 
 __all__ = ["RobotSettings", "SimulatedRobot", "main", "robot_contract", "task_and_instruction", "layout_seeds"]
 
@@ -94,15 +95,15 @@ class _Exposure:
     step: int
     time_ns: int
     state: np.ndarray
-    snapshot: Any
+    poses: WorldStates
 
 
 class _Camera(threading.Thread):
     """Draws the newest exposure and publishes the frame; one that is still waiting is replaced."""
 
-    def __init__(self, bridge: Bridge, task: MetaWorldTask) -> None:
+    def __init__(self, bridge: Bridge, worlds: ShownWorlds) -> None:
         super().__init__(name="camera", daemon=True)
-        self._bridge, self._task = bridge, task
+        self._bridge, self._worlds = bridge, worlds
         self._waiting: deque[_Exposure] = deque(maxlen=1)
         self.closing = threading.Event()
         self.failure: BaseException | None = None
@@ -111,20 +112,20 @@ class _Camera(threading.Thread):
         self._waiting.append(exposure)
 
     def run(self) -> None:
-        from foreact.sim.render import WorldRenderer
+        from foreact.sim.pictures import WorldPictures
 
         try:
-            renderer = WorldRenderer(self._task, self._bridge.contract.cameras, 1, segmentation=False)
+            pictures = WorldPictures(self._worlds.shown_model, self._bridge.contract.cameras, 1, segmentation=False)
             while not self.closing.is_set():
                 if self._waiting:
-                    self._publish(renderer, self._waiting.popleft())
+                    self._publish(pictures, self._waiting.popleft())
                 else:
                     time.sleep(POLL_S)
         except BaseException as error:
             self.failure = error
 
-    def _publish(self, renderer: Any, exposure: _Exposure) -> None:
-        images = {name: image[0] for name, image in renderer.render([exposure.snapshot]).items()}
+    def _publish(self, pictures: Any, exposure: _Exposure) -> None:
+        images = {name: image[0] for name, image in pictures.draw_states(exposure.poses).items()}
         taken = {"episode": exposure.episode, "step": exposure.step, "time_ns": exposure.time_ns}
         self._bridge.frame.write({**taken, "state": exposure.state, **images})
 
@@ -142,9 +143,9 @@ class SimulatedRobot:
 
         self._settings, self._bridge = settings, bridge
         self._period_ns = round(1e9 / bridge.contract.control_rate_hz)
-        self._task = definition(settings.task).make()
-        self._task.reset(settings.seeds[0])
-        self._camera = _Camera(bridge, self._task)
+        self._worlds = definition(settings.task).make(1)
+        self._worlds.reset(settings.seeds[:1])
+        self._camera = _Camera(bridge, self._worlds)
         self._episode, self._step, self._done, self._success = -1, 0, False, False
         self._next_exposure, self._last_ns, self._version = 0, 0, 0
         self._left = 0  # control steps until the episode is over, held ones included
@@ -191,10 +192,10 @@ class SimulatedRobot:
             time.sleep(POLL_S)
 
     def _reset(self, episode: int) -> None:
-        self._task.reset(self._settings.seeds[episode])
+        self._worlds.reset(self._settings.seeds[episode : episode + 1])
         self._episode, self._step, self._done, self._success = episode, 0, False, False
         self._next_exposure = 0
-        self._left = min(self._settings.horizon, self._task.time_limit)
+        self._left = min(self._settings.horizon, self._worlds.time_limit)
         self._publish()
 
     def _execute(self, step: int, action: np.ndarray) -> None:
@@ -213,12 +214,12 @@ class SimulatedRobot:
         self._publish(waited=True)
 
     def _advance(self, action: np.ndarray) -> None:
-        self._success |= self._task.step(action).success
+        self._success |= bool(self._worlds.step(action[None]).success[0])
         self._left -= 1
         self._done = self._success or self._left <= 0
 
     def _publish(self, *, waited: bool = False) -> None:
-        now, state = time.monotonic_ns(), self._task.state()
+        now, state = time.monotonic_ns(), self._worlds.states()[0]
         # holding goes on at the control rate: the next hold is due one period after this one
         self._last_ns = now - round((PATIENCE - 1) * self._period_ns) if waited else now
         flags = {"done": int(self._done), "success": int(self._success)}
@@ -226,8 +227,7 @@ class SimulatedRobot:
         self._bridge.status.write({**where, **flags, "state": state})
         if self._step >= self._next_exposure and not self._done:
             self._next_exposure = self._step + self._settings.frame_every
-            snapshot = self._task.snapshot(self._bridge.contract.cameras)
-            self._camera.expose(_Exposure(self._episode, self._step, now, state, snapshot))
+            self._camera.expose(_Exposure(self._episode, self._step, now, state, self._worlds.poses()))
 
     @property
     def _grip(self) -> float:

@@ -11,8 +11,8 @@ import numpy as np
 
 from foreact.sim.bench_meter import Window, timed
 from foreact.sim.bench_worlds import BURN_IN
-from foreact.sim.metaworld import MetaWorldTask
 from foreact.sim.metaworld_worlds import VectorMetaWorld
+from foreact.sim.metaworld_worlds.own import begin, seeded_environment
 
 __all__ = ["SEEDS", "MetaWorldPair"]
 
@@ -41,7 +41,7 @@ class MetaWorldPair:
         rng = np.random.default_rng(seed)
         self._plans = rng.uniform(-1, 1, (self._burn_in + TIMED, SEEDS, 4))
         self._copies = -(-nworld // SEEDS)
-        self._task = MetaWorldTask(name)
+        self._env: Any = seeded_environment(name)
         self._worlds = VectorMetaWorld(name, SEEDS * self._copies, 1)
         self._worlds.reset(np.repeat(self._seeds, self._copies))
         self._run(slice(self._burn_in))
@@ -57,11 +57,10 @@ class MetaWorldPair:
             self._worlds.step(action)
 
     def _theirs(self) -> Window:
-        # its own step, without what our one-world task adds
-        env: Any = self._task._env
+        env = self._env
         parts = []
         for index, seed in enumerate(self._seeds):
-            self._task.reset(int(seed))
+            begin(env, int(seed))
             plan = self._plans[:, index]
             for action in plan[: self._burn_in]:
                 env.step(action)

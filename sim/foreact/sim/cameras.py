@@ -16,7 +16,16 @@ from foreact.episodes.contract import CameraSpec
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["Mounts", "WorldStates", "camera_spec", "directions", "mounts", "outside_view"]
+__all__ = [
+    "Mounts",
+    "WorldStates",
+    "camera_poses",
+    "camera_spec",
+    "directions",
+    "joined",
+    "mounts",
+    "outside_view",
+]
 
 VIEW_ANGLE = 45.0  # [deg] of a view from outside
 SAME_POSE = 1e-6  # a camera of the contract is one of the model's if name, body and pose agree this well
@@ -38,7 +47,31 @@ class WorldStates:
     mocap_pos: Any
     mocap_quat: Any
     fields: Mapping[str, Any]
-    xp: Any
+    xp: Any = np
+
+    def __len__(self) -> int:
+        return len(self.qpos)
+
+    def part(self, rows: slice) -> WorldStates:
+        """Some of the worlds; their arrays are views."""
+        fields = {name: values[rows] for name, values in self.fields.items()}
+        position, turn = (None if each is None else each[rows] for each in (self.mocap_pos, self.mocap_quat))
+        return WorldStates(self.qpos[rows], position, turn, fields, self.xp)
+
+
+def joined(states: Sequence[WorldStates]) -> WorldStates:
+    """States of worlds of one model one after the other, NumPy only.
+
+    Args:
+        states: At least one.
+    """
+    first = states[0]
+    fields = {name: np.concatenate([each.fields[name] for each in states]) for name in first.fields}
+    position, turn = (
+        None if getattr(first, name) is None else np.concatenate([getattr(each, name) for each in states])
+        for name in ("mocap_pos", "mocap_quat")
+    )
+    return WorldStates(np.concatenate([each.qpos for each in states]), position, turn, fields)
 
 
 @dataclass(frozen=True)
@@ -74,6 +107,27 @@ def mounts(model: mujoco.MjModel, cameras: Sequence[CameraSpec]) -> Mounts:
     orientation = np.array([camera.orientation for camera in cameras])
     number = [_number(model, *each) for each in zip(names, body, position, orientation, strict=True)]
     return Mounts(body, position, orientation, np.array(number, np.int64))
+
+
+def camera_poses(placed: Mounts, xpos: np.ndarray, xmat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where C cameras are in n worlds.
+
+    Args:
+        placed: Where they are fixed.
+        xpos: Positions of bodies in the world frame [m], (n, nbody, 3).
+        xmat: Their axes as columns, (n, nbody, 9).
+
+    Returns:
+        Positions [m], (n, C, 3), and axes as columns (x right, y up, -z forward), (n, C, 3, 3), in the world frame.
+    """
+    import mujoco
+
+    turns = np.zeros((len(placed.body), 9))
+    for turn, orientation in zip(turns, placed.orientation, strict=True):
+        mujoco.mju_quat2Mat(turn, orientation)
+    bodies = xmat[:, placed.body].reshape(len(xmat), -1, 3, 3)
+    position = xpos[:, placed.body] + (bodies @ placed.position[..., None])[..., 0]
+    return position, bodies @ turns.reshape(-1, 3, 3)
 
 
 def directions(camera: CameraSpec) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""One scripted demonstration: which layout and noise an attempt gets, and what happens in it, without pictures.
+"""Scripted demonstrations: which layout and noise an attempt gets, and what happens in it, without pictures.
 
 Execution noise with clean labels follows DART (Laskey et al. 2017, "DART: Noise Injection for Robust Imitation
 Learning", section 4): the robot executes the expert's command plus Gaussian noise, the label stays the expert's command
 for the state that the noise led to. Shape letters: T = control steps, F = frames, A = 4 action elements, S = 4 state
-elements.
+elements, L = landmarks, C = cameras.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foreact.sim.cameras import WorldStates, joined
 from foreact.sim.instructions import TaskText
 from foreact.sim.seeds import Split, layout_seed
 
 if TYPE_CHECKING:
     from foreact.episodes.contract import CameraSpec
-    from foreact.sim.metaworld import MetaWorldTask, Snapshot
+    from foreact.sim.definitions import ShownWorlds
 
 __all__ = ["Attempt", "Demonstration", "DemonstrationRules", "demonstrate", "is_noisy"]
 
@@ -80,8 +81,10 @@ class Demonstration:
         reward: After each step, (T,) float32.
         solved: Success after each step, (T,) bool.
         frame_steps: Control step before which each frame was taken, (F,) int64.
-        snapshots: What to draw, F of them.
-        landmarks: Named places in the world frame at each frame, (F, L, 4) float32, see `MetaWorldTask.landmarks`.
+        poses: What to draw at each frame, F of them.
+        landmarks: Named places at each frame: position in the world frame [m] and presence, (F, L, 4) float32.
+        camera_position: Of the cameras in the world frame at each frame [m], (F, C, 3).
+        camera_rotation: Their axes as columns, (F, C, 3, 3).
     """
 
     attempt: Attempt
@@ -93,8 +96,10 @@ class Demonstration:
     reward: np.ndarray
     solved: np.ndarray
     frame_steps: np.ndarray
-    snapshots: tuple[Snapshot, ...]
+    poses: WorldStates
     landmarks: np.ndarray
+    camera_position: np.ndarray
+    camera_rotation: np.ndarray
 
 
 def is_noisy(index: int, noise_fraction: float) -> bool:
@@ -108,76 +113,127 @@ def is_noisy(index: int, noise_fraction: float) -> bool:
 
 
 def demonstrate(
-    task: MetaWorldTask, text: TaskText, index: int, rules: DemonstrationRules, cameras: Sequence[CameraSpec]
-) -> Demonstration:
-    """Let the scripted expert try the task once.
+    worlds: ShownWorlds,
+    text: TaskText,
+    indices: Sequence[int],
+    rules: DemonstrationRules,
+    cameras: Sequence[CameraSpec],
+) -> list[Demonstration]:
+    """Let the scripted expert try the task some times, side by side.
 
-    The attempt ends `hold_steps` after the first success, or at the task's time limit.
+    An attempt ends `hold_steps` after its first success, or at the task's time limit. What it holds depends on its
+    index and the rules alone.
 
     Args:
-        task: The world to use; what it did before does not matter.
+        worlds: The worlds to use, at least one per attempt; what they did before does not matter.
         text: The task's sentences.
-        index: Number of the attempt.
+        indices: Numbers of the attempts.
         rules: How to record.
-        cameras: Cameras to place in the snapshots.
+        cameras: Cameras whose places are recorded.
     """
-    layout = layout_seed(rules.split, rules.seed, index)
-    rng = np.random.default_rng([layout, zlib.crc32(task.name.encode())])
-    instruction = text.train[int(rng.integers(len(text.train)))]
-    noise_std = rules.noise_std if is_noisy(index, rules.noise_fraction) else 0.0
-    log, noise = _Log(), np.zeros(4)
-    task.reset(layout)
-    end = task.time_limit
-    while len(log.state) < end:
-        step = len(log.state)
-        if step % rules.frame_every == 0:
-            log.frame_steps.append(step)
-            log.snapshots.append(task.snapshot(cameras))
-            log.landmarks.append(task.landmarks())
-        if noise_std and step % rules.noise_hold == 0:
+    trials = [_Trial(worlds, index, rules) for index in indices]
+    log = _Log(worlds, [trial.layout for trial in trials])
+    instructions = [trial.instruction(text) for trial in trials]
+    while True:
+        active = np.array([row for row, trial in enumerate(trials) if log.length < trial.end])
+        if not len(active):
+            break
+        if log.length % rules.frame_every == 0:
+            log.look(active, cameras)
+        noise = np.zeros((worlds.nworld, 4))
+        for row in active:
+            noise[row] = trials[row].noise_at(log.length)
+        success = log.advance(active, noise)
+        for row in np.flatnonzero(success):
+            trials[row].solved_at(log.length)
+    return [log.demonstration(row, *each) for row, each in enumerate(zip(trials, instructions, strict=True))]
+
+
+class _Trial:
+    """One attempt: its layout, its noise, and when it ends."""
+
+    def __init__(self, worlds: ShownWorlds, index: int, rules: DemonstrationRules) -> None:
+        self.index, self.layout = index, layout_seed(rules.split, rules.seed, index)
+        self._rng = np.random.default_rng([self.layout, zlib.crc32(worlds.name.encode())])
+        self.noise_std = rules.noise_std if is_noisy(index, rules.noise_fraction) else 0.0
+        self.end, self.success = worlds.time_limit, False
+        self._rules, self._noise = rules, np.zeros(4)
+
+    def instruction(self, text: TaskText) -> str:
+        return text.train[int(self._rng.integers(len(text.train)))]
+
+    def noise_at(self, step: int) -> np.ndarray:
+        if self.noise_std and step % self._rules.noise_hold == 0:
             # the fingers stay with the expert: a dropped object is not a state it can recover from
-            noise = np.append(rng.normal(0.0, noise_std, 3), 0.0)
-        solved = log.advance(task, noise)
-        if solved and end == task.time_limit:
-            end = min(end, step + 1 + rules.hold_steps)
-    attempt = Attempt(index, noise_std > 0, any(log.solved), len(log.state))
-    return log.close(attempt, layout, instruction)
+            self._noise = np.append(self._rng.normal(0.0, self.noise_std, 3), 0.0)
+        return self._noise
+
+    def solved_at(self, steps: int) -> None:
+        if not self.success:
+            self.success, self.end = True, min(self.end, steps + self._rules.hold_steps)
 
 
 class _Log:
-    def __init__(self) -> None:
-        self.state: list[np.ndarray] = []
-        self.label: list[np.ndarray] = []
-        self.executed: list[np.ndarray] = []
-        self.reward: list[float] = []
-        self.solved: list[bool] = []
-        self.landmarks: list[np.ndarray] = []
-        self.frame_steps: list[int] = []
-        self.snapshots: list[Snapshot] = []
+    """What all worlds did, step by step; the worlds of ended attempts stand still."""
 
-    def advance(self, task: MetaWorldTask, noise: np.ndarray) -> bool:
-        label = task.expert_action().astype(np.float32)
+    def __init__(self, worlds: ShownWorlds, layouts: Sequence[int]) -> None:
+        self._worlds, self.length = worlds, 0
+        self._steps: list[tuple[np.ndarray, ...]] = []
+        self._frames: list[_Frame] = []
+        worlds.reset(layouts, np.arange(len(layouts)))
+
+    def look(self, active: np.ndarray, cameras: Sequence[CameraSpec]) -> None:
+        worlds = self._worlds
+        position, rotation = worlds.camera_poses(cameras) if cameras else (np.zeros((worlds.nworld, 0)),) * 2
+        seen = (values[active] for values in (worlds.landmarks(), position, rotation))
+        self._frames.append(_Frame(self.length, active, worlds.poses(active), *seen))
+
+    def advance(self, active: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        worlds = self._worlds
+        state, label = worlds.states(), worlds.expert_actions(active)
         # a_executed = clip(a_expert + e, -1, 1),  e ~ N(0, noise_std^2)
         executed = np.clip(label + noise, -1, 1).astype(np.float32)
-        self.state.append(task.state())
-        self.label.append(label)
-        self.executed.append(executed)
-        result = task.step(executed)
-        self.reward.append(result.reward)
-        self.solved.append(result.success)
-        return result.success
+        stepped = worlds.step(executed, active)
+        self._steps.append((state, label, executed, stepped.reward.astype(np.float32), stepped.success.copy()))
+        self.length += 1
+        return self._steps[-1][-1]
 
-    def close(self, attempt: Attempt, layout: int, instruction: str) -> Demonstration:
-        return Demonstration(
-            attempt=attempt,
-            layout=layout,
-            instruction=instruction,
-            state=np.stack(self.state),
-            label=np.stack(self.label),
-            executed=np.stack(self.executed),
-            reward=np.array(self.reward, np.float32),
-            solved=np.array(self.solved, bool),
-            landmarks=np.stack(self.landmarks),
-            frame_steps=np.array(self.frame_steps, np.int64),
-            snapshots=tuple(self.snapshots),
+    def demonstration(self, row: int, trial: _Trial, instruction: str) -> Demonstration:
+        steps = min(trial.end, self.length)
+        state, label, executed, reward, solved = (
+            np.stack([each[row] for each in column]) for column in zip(*self._steps[:steps], strict=True)
         )
+        frames = [frame.of(row) for frame in self._frames if row in frame.active]
+        return Demonstration(
+            attempt=Attempt(trial.index, trial.noise_std > 0, trial.success, steps),
+            layout=trial.layout,
+            instruction=instruction,
+            state=state,
+            label=label,
+            executed=executed,
+            reward=reward,
+            solved=solved,
+            frame_steps=np.array([frame.step for frame in frames], np.int64),
+            poses=joined([frame.poses for frame in frames]),
+            landmarks=np.concatenate([frame.landmarks for frame in frames]),
+            camera_position=np.concatenate([frame.camera_position for frame in frames]),
+            camera_rotation=np.concatenate([frame.camera_rotation for frame in frames]),
+        )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What pictures of some worlds at one step need, in rows."""
+
+    step: int
+    active: np.ndarray
+    poses: WorldStates
+    landmarks: np.ndarray
+    camera_position: np.ndarray
+    camera_rotation: np.ndarray
+
+    def of(self, world: int) -> _Frame:
+        place = int(np.flatnonzero(self.active == world)[0])
+        row = slice(place, place + 1)
+        rows = (self.landmarks[row], self.camera_position[row], self.camera_rotation[row])
+        return _Frame(self.step, self.active[row], self.poses.part(row), *rows)

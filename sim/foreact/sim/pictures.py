@@ -106,8 +106,27 @@ class WorldPictures:
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
         if not 0 < len(chosen) <= self.nworld:
             raise ValueError(f"expected 1 to {self.nworld} worlds to draw, got {len(chosen)}")
-        xp = backend.xp
-        parts = [self._painter.draw(states) for states in self._states(backend, chosen)]
+        return self._drawn(self._states(backend, chosen), backend.xp)
+
+    def draw_states(self, states: WorldStates) -> dict[str, Any]:
+        """Draw worlds as they were when their states were copied.
+
+        Args:
+            states: Of n worlds of the model, any number; their `cam_pos` and `cam_quat` are those of our cameras.
+
+        Returns:
+            As `draw`.
+
+        Raises:
+            ValueError: No world, or worlds of another model.
+        """
+        if not len(states) or states.qpos.shape[1] != self.model.nq:
+            raise ValueError(f"expected states of shape (1 or more, {self.model.nq}), got {tuple(states.qpos.shape)}")
+        starts = range(0, len(states), self._launch)
+        return self._drawn((states.part(slice(start, start + self._launch)) for start in starts), states.xp)
+
+    def _drawn(self, launches: Iterator[WorldStates], xp: Any) -> dict[str, Any]:
+        parts = [self._painter.draw(states) for states in launches]
         if len(parts) == 1:
             return parts[0]
         return {key: xp.concatenate([part[key] for part in parts]) for key in parts[0]}

@@ -83,6 +83,8 @@ class RayTracer:
             self._context: Any = mujoco_warp.create_render_context(
                 plain, nworld=launch, cam_active=[], use_shadows=shadows, enable_specular=False, render_skybox=True
             )
+            # each body counts as moving, or what is fixed to the world would stay where the compiled model has it
+            self._model.body_weldid = warp.array(np.arange(plain.nbody, dtype=np.int32), dtype=int)
             self._mount(placed)
             self._aim()
         self._host: dict[str, np.ndarray] = {}

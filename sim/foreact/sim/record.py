@@ -21,7 +21,7 @@ from foreact.sim.workers import worker_processes
 
 __all__ = ["RecordConfig", "record"]
 
-JOB_ATTEMPTS = 4  # a job is about two seconds of work: small enough to balance, large enough to fill launches
+JOB_ATTEMPTS = 8  # a job is a few seconds of work: small enough to balance, large enough to step and draw together
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class _Recording:
             indices = ledger.take(JOB_ATTEMPTS)
             if indices:
                 config = self.config
-                return Job(config.out, task, indices, config.rules, config.segmentation, config.device)
+                return Job(config.out, task, indices, JOB_ATTEMPTS, config.rules, config.segmentation, config.device)
         return None
 
     def _enter(self, result: JobResult) -> None:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foreact.episodes.contract import PolicyContract
+from foreact.sim.cameras import WorldStates, joined
 from foreact.sim.demonstration import Attempt, Demonstration, DemonstrationRules, demonstrate
 from foreact.sim.landmarks import in_camera
 from foreact.sim.registry import definition
 
 if TYPE_CHECKING:
+    import mujoco
+
     from foreact.episodes.store import Episode
-    from foreact.sim.metaworld import MetaWorldTask
-    from foreact.sim.render import WorldRenderer
+    from foreact.sim.definitions import ShownWorlds
+    from foreact.sim.pictures import WorldPictures
 
 __all__ = ["Job", "JobResult", "episode_key", "run_job"]
 
@@ -34,6 +37,7 @@ class Job:
         store: Folder of the episode store, which exists.
         task: Full task name.
         indices: Attempts to make.
+        nworld: Worlds to make them in, side by side; no fewer than attempts.
         rules: How to record.
         segmentation: Also record geom ids.
         device: Where to draw.
@@ -42,6 +46,7 @@ class Job:
     store: Path
     task: str
     indices: tuple[int, ...]
+    nworld: int
     rules: DemonstrationRules
     segmentation: bool
     device: str
@@ -101,47 +106,50 @@ def run_job(job: Job) -> JobResult:
     clock = _CpuClock()
     store = EpisodeStore.open(job.store)
     with clock.phase("setup"):
-        task = _world(job.task)
+        worlds = _worlds(job.task, job.nworld)
     text = definition(job.task).text
     with clock.phase("simulation"):
-        made = [demonstrate(task, text, index, job.rules, store.contract.cameras) for index in job.indices]
+        made = demonstrate(worlds, text, job.indices, job.rules, store.contract.cameras)
     kept = [demonstration for demonstration in made if demonstration.attempt.success]
     if kept:
         with clock.phase("setup"):
-            renderer = _renderer(job, task, store.contract)
+            pictures = _pictures(job, worlds.shown_model, store.contract, kept[0].poses.part(slice(1)))
         with clock.phase("rendering"):
-            pictures = _draw(renderer, kept)
+            drawn = _draw(pictures, kept)
         with clock.phase("writing"):
-            for demonstration, images in zip(kept, pictures, strict=True):
+            for demonstration, images in zip(kept, drawn, strict=True):
                 key = episode_key(job.task, demonstration.attempt.index)
                 store.write(key, _episode(job, demonstration, images, store.contract))
-    frames = sum(len(demonstration.snapshots) for demonstration in kept)
+    frames = sum(len(demonstration.poses) for demonstration in kept)
     return JobResult(job.task, tuple(demonstration.attempt for demonstration in made), frames, clock.seconds)
 
 
-# Between jobs a process keeps one world (35 MB) and one renderer, of the latest task: jobs come task by task.
-_kept_world: dict[str, MetaWorldTask] = {}
-_kept_renderer: dict[tuple[str, str, bool, str], WorldRenderer] = {}
+# Between jobs a process keeps worlds and pictures of the latest task: jobs come task by task.
+_kept_worlds: dict[tuple[str, int], ShownWorlds] = {}
+_kept_pictures: dict[tuple[str, str, bool, str], WorldPictures] = {}
 
 
-def _world(name: str) -> MetaWorldTask:
-    if name not in _kept_world:
-        _kept_world.clear()
-        _kept_world[name] = definition(name).make()
-    return _kept_world[name]
+def _worlds(name: str, nworld: int) -> ShownWorlds:
+    key = (name, nworld)
+    if key not in _kept_worlds:
+        _kept_worlds.clear()
+        _kept_worlds[key] = definition(name).make(nworld)
+    return _kept_worlds[key]
 
 
-def _renderer(job: Job, task: MetaWorldTask, contract: PolicyContract) -> WorldRenderer:
-    from foreact.sim.render import WorldRenderer
+def _pictures(job: Job, model: mujoco.MjModel, contract: PolicyContract, first: WorldStates) -> WorldPictures:
+    from foreact.sim.pictures import WorldPictures
 
     key = (job.task, contract.hash, job.segmentation, job.device)
-    if key not in _kept_renderer:
-        _kept_renderer.clear()
+    if key not in _kept_pictures:
+        _kept_pictures.clear()
         with _compile_lock():
-            renderer = WorldRenderer(task, contract.cameras, LAUNCH, segmentation=job.segmentation, device=job.device)
-            renderer.render([task.snapshot(contract.cameras)])  # the first launch compiles, if this scene never was
-        _kept_renderer[key] = renderer
-    return _kept_renderer[key]
+            pictures = WorldPictures(
+                model, contract.cameras, LAUNCH, segmentation=job.segmentation, device=job.device, launch=LAUNCH
+            )
+            pictures.draw_states(first)  # the first launch compiles, if this scene never was
+        _kept_pictures[key] = pictures
+    return _kept_pictures[key]
 
 
 @contextlib.contextmanager
@@ -160,12 +168,10 @@ def _compile_lock() -> Iterator[None]:
         yield
 
 
-def _draw(renderer: WorldRenderer, demonstrations: Sequence[Demonstration]) -> list[dict[str, np.ndarray]]:
+def _draw(pictures: WorldPictures, demonstrations: Sequence[Demonstration]) -> list[dict[str, np.ndarray]]:
     """Draw all frames of some demonstrations in full launches, and hand each its own."""
-    snapshots = [snapshot for demonstration in demonstrations for snapshot in demonstration.snapshots]
-    parts = [renderer.render(snapshots[start : start + LAUNCH]) for start in range(0, len(snapshots), LAUNCH)]
-    images = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    ends = np.cumsum([len(demonstration.snapshots) for demonstration in demonstrations])
+    images = pictures.draw_states(joined([each.poses for each in demonstrations]))
+    ends = np.cumsum([len(each.poses) for each in demonstrations])
     split = {key: np.split(values, ends[:-1]) for key, values in images.items()}
     return [{key: values[place] for key, values in split.items()} for place in range(len(demonstrations))]
 
@@ -191,11 +197,9 @@ def _episode(
         unit = "mm" if key.endswith(".depth") else "1"
         streams[key] = Stream(np.ascontiguousarray(values), frame_clock, unit, rate / rules.frame_every)
     for index, camera in enumerate(contract.cameras):
-        places = [
-            in_camera(landmarks, camera, snapshot.camera_position[index], snapshot.camera_rotation[index])
-            for landmarks, snapshot in zip(demonstration.landmarks, demonstration.snapshots, strict=True)
-        ]
-        streams[f"landmarks.{camera.name}"] = Stream(np.stack(places), frame_clock, "m", rate / rules.frame_every)
+        position, rotation = demonstration.camera_position[:, index], demonstration.camera_rotation[:, index]
+        places = in_camera(demonstration.landmarks, camera, position, rotation)
+        streams[f"landmarks.{camera.name}"] = Stream(places, frame_clock, "m", rate / rules.frame_every)
     noise_std = rules.noise_std if attempt.noisy else 0.0
     return Episode(
         streams, job.task, demonstration.instruction, demonstration.layout, True,

@@ -2,31 +2,32 @@
 
 Each world owns its whole state, so an episode is the same whether its world is alone or one of many, and reordering
 worlds reorders results and changes nothing else. Shape letters: N = worlds, A = 4 action elements, S = 4 state
-elements, H and W = image height and width.
+elements, L = landmarks, H and W = image height and width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foreact.episodes.contract import CameraSpec
+from foreact.sim.definitions import ShownWorlds
 from foreact.sim.registry import definition
 
 if TYPE_CHECKING:
-    from foreact.sim.metaworld import MetaWorldTask
-    from foreact.sim.render import WorldRenderer
+    from foreact.sim.pictures import WorldPictures
 
-__all__ = ["StepBatch", "Worlds"]
+__all__ = ["WorldSteps", "Worlds"]
 
 CPU_LAUNCH = 4  # worlds per launch: on CPU as fast per world as 64 (8.6 ms, 8.9 ms), and a partial mask wastes less
 
 
 @dataclass(frozen=True)
-class StepBatch:
+class WorldSteps:
     """What one control step of all worlds gave.
 
     Attributes:
@@ -39,7 +40,7 @@ class StepBatch:
 
 
 class Worlds:
-    """N worlds with their renderers.
+    """N worlds with their pictures.
 
     Args:
         tasks: One task name or alias per world; a name may repeat.
@@ -63,23 +64,13 @@ class Worlds:
         if not tasks:
             raise ValueError("Worlds: no task given, name one per world")
         self.cameras = tuple(cameras)
-        self._worlds = [definition(task).make() for task in tasks]
-        self.names = tuple(world.name for world in self._worlds)
-        self._segmentation, self._device = segmentation, device
-        self._renderers: dict[str, WorldRenderer] = {}
+        definitions = [definition(task) for task in tasks]
+        self.names = tuple(each.name for each in definitions)
+        makers = {each.name: each.make for each in definitions}
+        self._groups = [_Group(self, name, make, segmentation, device) for name, make in makers.items()]
 
     def __len__(self) -> int:
-        return len(self._worlds)
-
-    @property
-    def members(self) -> Sequence[MetaWorldTask]:
-        """The worlds themselves, in order."""
-        return tuple(self._worlds)
-
-    @property
-    def time_limits(self) -> np.ndarray:
-        """Most control steps of an episode, shape (N,), int64."""
-        return np.array([world.time_limit for world in self._worlds], np.int64)
+        return len(self.names)
 
     def reset(self, seeds: Sequence[int], mask: np.ndarray | None = None) -> None:
         """Draw the layouts of these seeds.
@@ -93,10 +84,10 @@ class Worlds:
         """
         if len(seeds) != len(self):
             raise ValueError(f"Worlds.reset: {len(seeds)} seeds for {len(self)} worlds")
-        for index in self._selected(mask):
-            self._worlds[index].reset(int(seeds[index]))
+        for group, ids, rows in self._selected(mask):
+            group.worlds.reset([int(seeds[row]) for row in rows], ids)
 
-    def step(self, actions: np.ndarray, mask: np.ndarray | None = None) -> StepBatch:
+    def step(self, actions: np.ndarray, mask: np.ndarray | None = None) -> WorldSteps:
         """Advance one control step.
 
         Args:
@@ -106,21 +97,28 @@ class Worlds:
         Raises:
             ValueError: The shape is not (N, A), or a command of a selected world is not finite.
         """
-        selected = self._selected(mask)
         if actions.shape != (len(self), 4):
             raise ValueError(f"Worlds.step: expected actions of shape {(len(self), 4)}, got {actions.shape}")
-        if not np.isfinite(actions[selected]).all():
-            bad = [int(index) for index in selected if not np.isfinite(actions[index]).all()]
-            raise ValueError(f"Worlds.step: action of world {bad[0]} ({self.names[bad[0]]}) is not finite")
+        chosen = list(self._selected(mask))
+        if bad := [int(row) for _, _, rows in chosen for row in rows if not np.isfinite(actions[row]).all()]:
+            raise ValueError(f"Worlds.step: action of world {min(bad)} ({self.names[min(bad)]}) is not finite")
         reward, success = np.zeros(len(self), np.float32), np.zeros(len(self), bool)
-        for index in selected:
-            result = self._worlds[index].step(actions[index])
-            reward[index], success[index] = result.reward, result.success
-        return StepBatch(reward, success)
+        for group, ids, rows in chosen:
+            stepped = group.worlds.step(actions[group.rows], ids)
+            reward[rows], success[rows] = stepped.reward[ids], stepped.success[ids]
+        return WorldSteps(reward, success)
 
     def states(self) -> np.ndarray:
         """Proprioception of all worlds, shape (N, S), float32."""
-        return np.stack([world.state() for world in self._worlds])
+        return self._gathered(lambda worlds: worlds.states())
+
+    def fingertips(self) -> np.ndarray:
+        """Middle of the finger tips of all worlds [m], shape (N, 3)."""
+        return self._gathered(lambda worlds: worlds.fingertips())
+
+    def landmarks(self) -> np.ndarray:
+        """Named places of all worlds: position in the world frame [m] and presence, shape (N, L, 4), float32."""
+        return self._gathered(lambda worlds: worlds.landmarks())
 
     def expert_actions(self, mask: np.ndarray | None = None) -> np.ndarray:
         """The scripted experts' commands, shape (N, A), float32; 0 outside the mask.
@@ -129,8 +127,8 @@ class Worlds:
             mask: Worlds to ask for, bool (N,); all if None.
         """
         actions = np.zeros((len(self), 4), np.float32)
-        for index in self._selected(mask):
-            actions[index] = self._worlds[index].expert_action()
+        for group, ids, rows in self._selected(mask):
+            actions[rows] = group.worlds.expert_actions(ids)[ids]
         return actions
 
     def render(self, mask: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -143,37 +141,52 @@ class Worlds:
             `camera.NAME.rgb` uint8 (N, H, W, 3), `camera.NAME.depth` uint16 (N, H, W) [mm] and, if asked for,
             `camera.NAME.segmentation` uint8 (N, H, W); 0 for worlds outside the mask.
         """
-        selected = self._selected(mask)
         images: dict[str, np.ndarray] = {}
-        for name in dict.fromkeys(self.names[index] for index in selected):
-            group = [int(index) for index in selected if self.names[index] == name]
-            self._render_group(group, images)
-        return images
-
-    def _render_group(self, group: list[int], images: dict[str, np.ndarray]) -> None:
-        renderer = self._renderer(self._worlds[group[0]])
-        for start in range(0, len(group), renderer.nworld):
-            part = group[start : start + renderer.nworld]
-            drawn = renderer.render([self._worlds[index].snapshot(self.cameras) for index in part])
-            for key, values in drawn.items():
+        for group, ids, rows in self._selected(mask):
+            for key, values in group.pictures.draw_states(group.worlds.poses(ids)).items():
                 if key not in images:
                     images[key] = np.zeros((len(self), *values.shape[1:]), values.dtype)
-                images[key][part] = values
+                images[key][rows] = values
+        return images
 
-    def _renderer(self, world: MetaWorldTask) -> WorldRenderer:
-        if world.name not in self._renderers:
-            from foreact.sim.render import WorldRenderer
+    def _gathered(self, read: Callable[[ShownWorlds], np.ndarray]) -> np.ndarray:
+        parts = [(group.rows, read(group.worlds)) for group in self._groups]
+        gathered = np.empty((len(self), *parts[0][1].shape[1:]), parts[0][1].dtype)
+        for rows, values in parts:
+            gathered[rows] = values
+        return gathered
 
-            same = self.names.count(world.name)
-            nworld = min(same, CPU_LAUNCH) if self._device == "cpu" else same
-            self._renderers[world.name] = WorldRenderer(
-                world, self.cameras, nworld, segmentation=self._segmentation, device=self._device
-            )
-        return self._renderers[world.name]
+    def _selected(self, mask: np.ndarray | None) -> Iterator[tuple[_Group, np.ndarray, np.ndarray]]:
+        """Groups with selected worlds: the group, their numbers in it, their numbers here."""
+        chosen = np.ones(len(self), bool) if mask is None else mask
+        if chosen.shape != (len(self),) or chosen.dtype != bool:
+            raise ValueError(f"Worlds: expected a bool mask of shape ({len(self)},), got {chosen.dtype} {chosen.shape}")
+        for group in self._groups:
+            ids = np.flatnonzero(chosen[group.rows])
+            if len(ids):
+                yield group, ids, group.rows[ids]
 
-    def _selected(self, mask: np.ndarray | None) -> np.ndarray:
-        if mask is None:
-            return np.arange(len(self))
-        if mask.shape != (len(self),) or mask.dtype != bool:
-            raise ValueError(f"Worlds: expected a bool mask of shape ({len(self)},), got {mask.dtype} {mask.shape}")
-        return np.flatnonzero(mask)
+
+class _Group:
+    """The worlds of one task: they are stepped as one batch."""
+
+    def __init__(
+        self, owner: Worlds, name: str, make: Callable[[int], ShownWorlds], segmentation: bool, device: str
+    ) -> None:
+        self.rows = np.flatnonzero([each == name for each in owner.names])
+        self.worlds = make(len(self.rows))
+        self._cameras, self._segmentation, self._device = owner.cameras, segmentation, device
+
+    @cached_property
+    def pictures(self) -> WorldPictures:
+        from foreact.sim.pictures import WorldPictures
+
+        count = len(self.rows)
+        return WorldPictures(
+            self.worlds.shown_model,
+            self._cameras,
+            count,
+            segmentation=self._segmentation,
+            device=self._device,
+            launch=CPU_LAUNCH if self._device == "cpu" else count,
+        )

@@ -131,7 +131,7 @@ def test_meta_world_is_timed_on_the_same_episodes() -> None:
     ours, theirs = pair.windows()
     assert ours.steps == theirs.steps == 40 * SEEDS
     # both sides end where the last layout's episode is after 1 s + 40 steps
-    env: Any = pair._task._env
+    env: Any = pair._env
     np.testing.assert_allclose(env._get_obs()[:18], pair._worlds.full_observation()[-1, :18], atol=1e-9)
     first = pair._worlds.full_observation()
     pair.windows()

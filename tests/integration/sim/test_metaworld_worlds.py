@@ -1,4 +1,4 @@
-"""Many worlds of a Meta-World task: the bits of the one-world task, for all 50."""
+"""Many worlds of a Meta-World task: the bits of Meta-World's own environment, for all 50."""
 
 from __future__ import annotations
 
@@ -9,43 +9,87 @@ import pytest
 
 pytest.importorskip("metaworld")
 
-from foreact.sim.metaworld import MetaWorldTask
+from foreact.sim.experts import expert_for
+from foreact.sim.metaworld import default_cameras
 from foreact.sim.metaworld_worlds import VectorMetaWorld, VectorStep
 from foreact.sim.metaworld_worlds.origin import MODEL_FIELDS
+from foreact.sim.metaworld_worlds.own import begin, marker_positions, seeded_environment
 from foreact.sim.metaworld_worlds.rules import RULES
 
 SEEDS = (5, 11)
 
 
-def singles(name: str, seeds: tuple[int, ...] = SEEDS) -> list[MetaWorldTask]:
-    tasks = [MetaWorldTask(name) for _ in seeds]
-    for task, seed in zip(tasks, seeds, strict=True):
-        task.reset(seed)
-    return tasks
+class Own:
+    """Meta-World's own environment, begun with a seed."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.env, self.expert = seeded_environment(name), expert_for(name)
+        self.observation = begin(self.env, seed)
+
+    def step(self, action: np.ndarray) -> tuple[float, bool]:
+        self.observation, reward, _, _, info = self.env.step(np.clip(np.asarray(action, np.float64), -1, 1))
+        return float(reward), bool(info["success"])
+
+    def full_observation(self) -> np.ndarray:
+        return self.observation.copy()
+
+    def landmarks(self) -> np.ndarray:
+        seen = self.observation  # hand 0..3, object 4..10, second object 11..17 (zeros if none), goal 36..38
+        present = (True, seen[11:14].any(), len(marker_positions(self.env)) > 0)
+        places = (seen[4:7], seen[11:14], seen[36:39])
+        return np.array([[*place, there] for place, there in zip(places, present, strict=True)], np.float32)
+
+    def expert_action(self) -> np.ndarray:
+        return np.clip(self.expert(self.observation), -1, 1).astype(np.float32)
 
 
-def assert_same_views(worlds: VectorMetaWorld, tasks: list[MetaWorldTask]) -> None:
+def singles(name: str, seeds: tuple[int, ...] = SEEDS) -> list[Own]:
+    return [Own(name, seed) for seed in seeds]
+
+
+def assert_same_views(worlds: VectorMetaWorld, tasks: list[Own]) -> None:
     np.testing.assert_array_equal(worlds.full_observation(), [task.full_observation() for task in tasks])
-    np.testing.assert_array_equal(worlds.states(), [task.state() for task in tasks])
+    np.testing.assert_array_equal(worlds.states(), [task.observation[:4].astype(np.float32) for task in tasks])
     np.testing.assert_array_equal(worlds.landmarks(), [task.landmarks() for task in tasks])
-    np.testing.assert_array_equal(worlds.fingertips(), [task.fingertips() for task in tasks])
+    np.testing.assert_array_equal(worlds.fingertips(), [task.env.tcp_center for task in tasks])
+    np.testing.assert_array_equal(worlds.expert_actions(), experts(tasks))
 
 
-def step_both(worlds: VectorMetaWorld, tasks: list[MetaWorldTask], actions: np.ndarray) -> VectorStep:
+def assert_same_poses(worlds: VectorMetaWorld, tasks: list[Own]) -> None:
+    """What is drawn stands where Meta-World has it, at a state that is not its reset's."""
+    import mujoco
+
+    model, poses = worlds.shown_model, worlds.poses()
+    wrist = worlds.camera_poses(default_cameras()[1:])
+    for row, task in enumerate(tasks):
+        data, theirs = mujoco.MjData(model), task.env.data
+        model.body_pos[:] = poses.fields["body_pos"][row]
+        data.qpos[:], data.mocap_pos[:], data.mocap_quat[:] = poses.qpos[row], theirs.mocap_pos, theirs.mocap_quat
+        mujoco.mj_kinematics(model, data)
+        markers = marker_positions(task.env)
+        drawn = data.geom_xpos[: model.ngeom - len(markers)]
+        np.testing.assert_array_equal(drawn, theirs.geom_xpos)
+        np.testing.assert_array_equal(data.geom_xpos[model.ngeom - len(markers) :], markers)
+        np.testing.assert_array_equal(poses.mocap_pos[row], theirs.mocap_pos)
+        hand = theirs.body("hand")
+        np.testing.assert_allclose(wrist[0][row, 0], hand.xpos + hand.xmat.reshape(3, 3) @ (-0.06, 0, 0.04), atol=1e-12)
+
+
+def step_both(worlds: VectorMetaWorld, tasks: list[Own], actions: np.ndarray) -> VectorStep:
     seen = worlds.step(actions)
     results = [task.step(action) for task, action in zip(tasks, actions, strict=True)]
     np.testing.assert_array_equal(seen.observation, [task.full_observation() for task in tasks])
-    np.testing.assert_array_equal(seen.success, [result.success for result in results])
-    np.testing.assert_allclose(seen.reward, [result.reward for result in results], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(seen.reward, [reward for reward, _ in results], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(seen.success, [success for _, success in results])
     return seen
 
 
-def experts(tasks: list[MetaWorldTask]) -> np.ndarray:
+def experts(tasks: list[Own]) -> np.ndarray:
     return np.stack([task.expert_action() for task in tasks])
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_worlds_give_the_bits_of_the_one_world_task(name: str) -> None:
+def test_worlds_give_the_bits_of_metaworlds_own_environment(name: str) -> None:
     worlds, tasks = VectorMetaWorld(name, len(SEEDS)), singles(name)
     worlds.reset((1, 2))  # a used world equals a new one
     worlds.step(np.full((len(SEEDS), 4), 0.5))
@@ -57,6 +101,7 @@ def test_worlds_give_the_bits_of_the_one_world_task(name: str) -> None:
         actions = random.uniform(-1.2, 1.2, (len(SEEDS), 4)) if step < 30 else experts(tasks)
         step_both(worlds, tasks, actions)
     assert_same_views(worlds, tasks)
+    assert_same_poses(worlds, tasks)
 
 
 def test_there_are_fifty_tasks_and_no_other() -> None:
@@ -135,7 +180,7 @@ def test_forks_go_on_as_their_worlds_do(name: str, before: int) -> None:
         pair.fork(np.array([0]), 3, into=fork)
 
 
-def test_a_fork_goes_on_as_the_one_world_task_does() -> None:
+def test_a_fork_goes_on_as_metaworlds_own_environment_does() -> None:
     task = singles("window-open-v3", (4,))
     worlds = VectorMetaWorld("window-open-v3", 2)
     worlds.reset((3, 4))

@@ -234,6 +234,25 @@ def test_sizes_and_places_are_drawn_as_worlds_have_them() -> None:
     np.testing.assert_allclose(depth, (2 - 0.8, 2 - 1.9, 2 - 0.9), atol=0.001)
 
 
+def test_what_is_fixed_to_the_world_stands_where_each_world_has_it() -> None:
+    scene = """<mujoco><worldbody><geom type="plane" size="5 5 .1"/><light pos="0 0 4"/>
+      <body name="box" pos="{}"><geom type="box" size=".2 .2 .2"/><body pos="0 .4 0"><geom size=".1"/></body></body>
+    </worldbody></mujoco>"""
+    camera = (replace(ASKEW, position=(0.0, 0.0, 3.0), orientation=(1.0, 0.0, 0.0, 0.0), fx=60.0, fy=60.0),)
+    model = mujoco.MjModel.from_xml_string(scene.format("0 0 0.2"))
+    worlds, places = make_backend("cpu", model, 2), np.array([[0.3, -0.2, 0.2], [-0.5, 0.1, 0.4]])
+    worlds.reset()
+    worlds.model_field("body_pos")[:, model.body("box").id] = places
+    drawn = WorldPictures(model, camera, 2).draw(worlds)
+    for row, place in enumerate(places):
+        placed = mujoco.MjModel.from_xml_string(scene.format(" ".join(map(str, place))))
+        alone = make_backend("cpu", placed, 1)
+        alone.reset()
+        for key, picture in WorldPictures(placed, camera, 1).draw(alone).items():
+            np.testing.assert_array_equal(drawn[key][row], picture[0], err_msg=key)
+    assert not np.array_equal(drawn["camera.askew.depth"][0], drawn["camera.askew.depth"][1])
+
+
 def test_what_stands_in_the_light_throws_a_shadow_if_asked_for() -> None:
     model = mujoco.MjModel.from_xml_string(SUNNY)
     (rider,) = camera_specs(model, ["rider"], 21, 21)

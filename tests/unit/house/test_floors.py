@@ -110,14 +110,14 @@ def test_every_third_party_import_is_brought_by_the_base_or_an_extra(sources: li
 @pytest.mark.parametrize(
     ("module", "code", "caught"),
     [
-        ("foreact.episodes.x", "def f():\n    import foreact.sim.render", True),
+        ("foreact.episodes.x", "def f():\n    import foreact.sim.pictures", True),
         ("foreact.episodes.x", "from foreact import cli", True),
         ("foreact.sim.x", "from foreact.vla.policy import Policy", True),
         ("foreact.sim.x", "TABLE = {'a': 'foreact.vla.policy:Policy'}", True),
-        ("foreact.deploy_edge.runtime.loop", "from foreact.sim.render import WorldRenderer", True),
+        ("foreact.deploy_edge.runtime.loop", "from foreact.sim.pictures import WorldPictures", True),
         ("foreact.deploy_edge.simulated_robot", "from foreact.vla.policy import Policy", True),
         ("foreact.deploy_edge.export", "from foreact.vla.checkpoint import load_policy", False),
-        ("foreact.vla.x", "from foreact.sim.render import WorldRenderer", False),
+        ("foreact.vla.x", "from foreact.sim.pictures import WorldPictures", False),
         ("foreact.sim.x", "'see foreact.vla for policies'", False),
         ("foreact.sim.x", "GROUP = 'foreact.tasks'", False),
     ],

@@ -15,9 +15,13 @@ NAMES = ("reach-v3", "push-v3", "reach-v3", "drawer-open-v3")
 
 
 @pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch, stub_task: Callable[..., Any]) -> Callable[..., Worlds]:
+def make(monkeypatch: pytest.MonkeyPatch, stub_worlds: Callable[..., Any]) -> Callable[..., Worlds]:
     """Builds Worlds of stub tasks."""
-    monkeypatch.setattr(worlds_module, "definition", lambda name: SimpleNamespace(make=lambda: stub_task(name)))
+
+    def stub(name: str) -> SimpleNamespace:
+        return SimpleNamespace(name=name, make=lambda nworld: stub_worlds(nworld, name))
+
+    monkeypatch.setattr(worlds_module, "definition", stub)
     return lambda names=NAMES: Worlds(names)
 
 
@@ -71,7 +75,6 @@ def test_success_and_reward_are_each_worlds_own(make: Callable[..., Worlds]) -> 
     result = worlds.step(np.zeros((4, 4), np.float32), mask)
     assert result.success.tolist() == [True, True, True, False]
     assert result.reward.tolist() == [12.0, 12.0, 12.0, 0.0]
-    assert worlds.time_limits.tolist() == [30] * 4
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (4, 3), (4,)])

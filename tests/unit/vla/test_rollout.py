@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from foreact.episodes.contract import PolicyContract
-from foreact.sim.worlds import StepBatch
+from foreact.sim.worlds import WorldSteps
 from foreact.vla.rollout import Trial, run_actor
 
 
@@ -35,9 +35,9 @@ class CountingWorlds:
             for kind in ("rgb", "depth")
         }
 
-    def step(self, actions: np.ndarray, mask: np.ndarray) -> StepBatch:
+    def step(self, actions: np.ndarray, mask: np.ndarray) -> WorldSteps:
         self.progress = self.progress + np.where(mask, actions[:, 0], 0)
-        return StepBatch(np.zeros(len(self)), mask & (self.progress >= self.goal))
+        return WorldSteps(np.zeros(len(self)), mask & (self.progress >= self.goal))
 
 
 class Walker:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foreact.sim.cameras import WorldStates, joined
 from foreact.sim.registry import definition
 
 if TYPE_CHECKING:
-    from foreact.episodes.contract import CameraSpec
-    from foreact.sim.metaworld import MetaWorldTask, Snapshot
+    from foreact.sim.definitions import ShownWorlds
 
 __all__ = ["Reenactment", "ReenactmentError", "frame_steps", "reenact"]
 
@@ -30,18 +30,18 @@ class Reenactment:
     """What happened, with the poses needed to draw it.
 
     Attributes:
-        world: The world after the last step; it names the scene for a renderer.
+        worlds: One world after the last step; it knows what pictures are drawn of.
         states: Proprioception before each step and after the last, (T + 1, S) float32.
         actions: Commands, (T, A) float32.
         steps: Control step of each frame, (F,) int64; the last one is T.
-        snapshots: Poses at these steps, F of them.
+        poses: What to draw at these steps, F of them.
     """
 
-    world: MetaWorldTask
+    worlds: ShownWorlds
     states: np.ndarray
     actions: np.ndarray
     steps: np.ndarray
-    snapshots: tuple[Snapshot, ...]
+    poses: WorldStates
 
 
 def frame_steps(steps: int, every: int) -> np.ndarray:
@@ -54,27 +54,26 @@ def frame_steps(steps: int, every: int) -> np.ndarray:
     return np.append(np.arange(0, steps, every), steps)
 
 
-def reenact(episode: Mapping[str, Any], camera: CameraSpec, every: int) -> Reenactment:
+def reenact(episode: Mapping[str, Any], every: int) -> Reenactment:
     """Play a recorded episode again.
 
     Args:
         episode: A row of `foreact.vla.evaluate.load_results`.
-        camera: The view to prepare.
         every: Control steps between frames.
 
     Raises:
         ReenactmentError: It ended with another result than recorded.
     """
-    world = definition(episode["task"]).make()
-    world.reset(int(episode["seed"]))
+    worlds = definition(episode["task"]).make(1)
+    worlds.reset([int(episode["seed"])])
     actions = np.asarray(episode["actions"], np.float32).reshape(-1, 4)
     steps = frame_steps(len(actions), every)
-    states, snapshots, success = [world.state()], [world.snapshot((camera,))], False
+    states, poses, success = [worlds.states()], [worlds.poses()], False
     for step, action in enumerate(actions, start=1):
-        success |= world.step(action).success
-        states.append(world.state())
+        success |= bool(worlds.step(action[None]).success[0])
+        states.append(worlds.states())
         if step in steps:
-            snapshots.append(world.snapshot((camera,)))
+            poses.append(worlds.poses())
     if success != episode["success"]:
         words = {True: "success", False: "failure"}
         raise ReenactmentError(
@@ -82,4 +81,4 @@ def reenact(episode: Mapping[str, Any], camera: CameraSpec, every: int) -> Reena
             f"{words[episode['success']]}, but its actions now end in {words[success]}: the simulator or the machine "
             "is not the one that evaluated it. Evaluate again into another folder, or type videos=0"
         )
-    return Reenactment(world, np.stack(states), actions, steps, tuple(snapshots))
+    return Reenactment(worlds, np.concatenate(states), actions, steps, joined(poses))

@@ -20,7 +20,7 @@ from foreact.vla.recording import RecordedEpisode, write_recording
 from foreact.vla.reenactment import Reenactment, frame_steps, reenact
 
 if TYPE_CHECKING:
-    from foreact.sim.render import WorldRenderer
+    from foreact.sim.pictures import WorldPictures
 
 __all__ = ["Film", "ShowcaseError", "film", "frame_interval", "load_films", "select_episodes"]
 
@@ -139,13 +139,13 @@ class _Studio:
     def __init__(self, out: Path, progress: ProgressFn) -> None:
         self._out, self._progress = out, progress
         self._camera = default_cameras(front=SIDE)[0]
-        self._renderer: tuple[str, WorldRenderer] | None = None
+        self._pictures: tuple[str, WorldPictures] | None = None
 
     def make(self, films: Sequence[Film], episodes: Sequence[Mapping[str, Any]]) -> None:
         recorded = []
         for done, (made, episode) in enumerate(zip(films, episodes, strict=True)):
             self._progress(done, len(films), "film episodes")
-            played = reenact(episode, self._camera, frame_interval(made.steps))
+            played = reenact(episode, frame_interval(made.steps))
             recorded.append(_recorded(made, played, self._frames(made, played)))
         write_recording(self._out / "episodes.rrd", _identity(films), recorded)
         self._progress(len(films), len(films), "film episodes")
@@ -161,14 +161,12 @@ class _Studio:
         return drawn
 
     def _draw(self, played: Reenactment) -> np.ndarray:
-        from foreact.sim.render import WorldRenderer
+        from foreact.sim.pictures import WorldPictures
 
-        name = played.world.name
-        if self._renderer is None or self._renderer[0] != name:
-            self._renderer = (name, WorldRenderer(played.world, (self._camera,), LAUNCH, segmentation=False))
-        starts = range(0, len(played.snapshots), LAUNCH)
-        parts = [self._renderer[1].render(played.snapshots[start : start + LAUNCH]) for start in starts]
-        return np.concatenate([part[f"camera.{self._camera.name}.rgb"] for part in parts])
+        name, model = played.worlds.name, played.worlds.shown_model
+        if self._pictures is None or self._pictures[0] != name:
+            self._pictures = (name, WorldPictures(model, (self._camera,), LAUNCH, segmentation=False, launch=LAUNCH))
+        return self._pictures[1].draw_states(played.poses)[f"camera.{self._camera.name}.rgb"]
 
 
 def _recorded(made: Film, played: Reenactment, images: np.ndarray) -> RecordedEpisode:

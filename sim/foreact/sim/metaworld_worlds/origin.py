@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foreact.sim.metaworld import MetaWorldTask
 from foreact.sim.metaworld_worlds.bare import bare_model
+from foreact.sim.metaworld_worlds.own import begin, marker_positions, seeded_environment
 
 if TYPE_CHECKING:
     import mujoco
@@ -37,7 +37,7 @@ class Start:
         fields: Model fields of this layout, by name.
         observation: Meta-World's first observation, (O,).
         tips: Middle of the finger tips [m], (3,).
-        kept: What rewards and success remember of the reset, by name.
+        kept: What rewards, success and pictures remember of the reset, by name.
     """
 
     state: np.ndarray
@@ -65,18 +65,19 @@ class Origin:
         action_scale: Travel of the guide per unit of command [m].
         substeps: Engine steps per control step.
         example: The start of seed 0.
+        path: The scene's MJCF file.
         marked: Whether the scene shows its goal with a marker.
     """
 
     def __init__(self, name: str, keep: Mapping[str, str]) -> None:
         import mujoco
 
-        self._task = MetaWorldTask(name)
-        self._env: Any = self._task._env
+        self._env: Any = seeded_environment(name)
+        self.path: str = self._env.fullpath
         self._keep = {**KEPT, **keep}
         self.model: mujoco.MjModel = copy.copy(self._env.model)
-        self.bare = bare_model(self._env.fullpath, self.model)
-        self.pose_model = bare_model(self._env.fullpath, self.model, keep_named=True)
+        self.bare = bare_model(self.path, self.model)
+        self.pose_model = bare_model(self.path, self.model, keep_named=True)
         off = mujoco.mjtDisableBit
         for bit in (
             off.mjDSBL_CONSTRAINT,
@@ -91,7 +92,7 @@ class Origin:
         self.mocap_low, self.mocap_high = self._env.mocap_low, self._env.mocap_high
         self.action_scale, self.substeps = self._env.action_scale, self._env.frame_skip
         self.example = self.start(0)
-        self.marked = len(self._env._target_site_config) > 0
+        self.marked = len(self.example.kept["markers"]) > 0
 
     def start(self, seed: int) -> Start:
         """The start of a seed's episode, the same whatever was started before.
@@ -105,14 +106,14 @@ class Origin:
         # Meta-World begins its reset in the layout of the last episode; a new world's is the compiled one
         for name in MODEL_FIELDS:
             getattr(env.model, name)[:] = getattr(self.model, name)
-        self._task.reset(seed)
-        observation, tips = self._task.full_observation(), self._task.fingertips()
+        observation, tips = begin(env, seed), np.array(env.tcp_center)
         state = np.zeros(mujoco.mj_stateSize(env.model, mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_getState(env.model, env.data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
         fields = {name: np.array(getattr(env.model, name)) for name in MODEL_FIELDS}
         # some attributes are views of positions, which follow the last change of the model at the first step
         mujoco.mj_forward(env.model, env.data)
         kept = {name: _values(getattr(env, attribute)) for name, attribute in self._keep.items()}
+        kept["markers"] = marker_positions(env)
         return Start(state, fields, observation, tips, kept)
 
     def touching(self, state: np.ndarray, fields: Mapping[str, np.ndarray]) -> bool:

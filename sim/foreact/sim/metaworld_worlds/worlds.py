@@ -1,25 +1,33 @@
 """N worlds of one Meta-World task: batched physics, observations, success and reward.
 
 Shape letters: N = worlds, n = selected worlds, A = 4 action elements, S = 4 state elements, O = 39 elements of an
-observation.
+observation, C = cameras.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foreact.episodes.contract import CameraSpec
 from foreact.sim.backends import Snapshot
 from foreact.sim.backends.cpu import ROWS, CpuBackend
+from foreact.sim.cameras import WorldStates, camera_poses, mounts
+from foreact.sim.experts import expert_for
 from foreact.sim.metaworld import TIME_LIMIT
 from foreact.sim.metaworld_worlds.objects import OBJECTS
 from foreact.sim.metaworld_worlds.origin import MODEL_FIELDS, Origin
 from foreact.sim.metaworld_worlds.rules import RULES
 from foreact.sim.metaworld_worlds.scene import Scene
+from foreact.sim.metaworld_worlds.shown import with_markers
 from foreact.sim.views import Views
+
+if TYPE_CHECKING:
+    import mujoco
 
 __all__ = ["VectorMetaWorld", "VectorSnapshot", "VectorStep"]
 
@@ -51,7 +59,7 @@ class VectorSnapshot:
 
 
 class VectorMetaWorld:
-    """N worlds of one Meta-World v3 task, each equal to `MetaWorldTask` with its seed and actions.
+    """N worlds of one Meta-World v3 task, each equal to Meta-World's own environment with its seed and actions.
 
     Args:
         name: A Meta-World v3 task, for example `reach-v3`.
@@ -71,7 +79,7 @@ class VectorMetaWorld:
         if nworld < 1:
             raise ValueError(f"nworld={nworld} is out of range; give 1 or more")
         self.name, self.nworld, self.time_limit = name, nworld, TIME_LIMIT
-        self._threads, self._rewarded, self._rules = threads, reward, RULES[name]
+        self._threads, self._rewarded, self._rules, self._expert = threads, reward, RULES[name], expert_for(name)
         self._origin = Origin(name, self._rules.keep) if origin is None else origin
         self._physics = CpuBackend(self._origin.bare, nworld, threads)
         # positions after a step from a second batch without contacts: a third of the cost of asking the first for them
@@ -113,6 +121,7 @@ class VectorMetaWorld:
             raise ValueError(f"VectorMetaWorld.reset: {len(seeds)} seeds for {len(worlds)} worlds")
         for world, seed in zip(worlds, seeds, strict=True):
             self._begin(int(world), int(seed))
+        self._pose_at(ids)
         return self._observation
 
     def step(self, actions: np.ndarray, ids: np.ndarray | None = None) -> VectorStep:
@@ -129,8 +138,7 @@ class VectorMetaWorld:
         rows = slice(None) if ids is None else np.asarray(ids)
         self._command(np.asarray(actions, np.float64), rows)
         self._physics.step(self._origin.substeps, ids)
-        self._pose.view("qpos")[rows] = self._physics.view("qpos")[rows]
-        self._pose.forward(ids, "position")
+        self._pose_at(ids)
         self.steps[rows] += 1
         self._scene.stepped[:] = ids is None
         self._scene.stepped[rows] = True
@@ -160,6 +168,36 @@ class VectorMetaWorld:
         """Middle of the two finger tips of all worlds [m], a copy, (N, 3)."""
         return self._tips.copy()
 
+    def expert_actions(self, ids: np.ndarray | None = None) -> np.ndarray:
+        """The commands of Meta-World's scripted expert in [-1, 1], (N, A) float32; 0 for worlds not asked for."""
+        actions = np.zeros((self.nworld, 4), np.float32)
+        for world in range(self.nworld) if ids is None else ids:
+            actions[world] = self._expert(self._observation[world])
+        return actions
+
+    @cached_property
+    def _bodies(self) -> tuple[np.ndarray, np.ndarray]:
+        """Live positions and axes of bodies; the engine fills what was bound from its next call on."""
+        bound = (self._pose.view("xpos"), self._pose.view("xmat"))
+        self._pose_at(None)
+        return bound
+
+    @cached_property
+    def shown_model(self) -> mujoco.MjModel:
+        """What `foreact.sim.pictures.WorldPictures` draws of `poses`: the whole scene with its goal markers."""
+        return with_markers(self._origin.path, self._origin.example.kept["markers"].shape[0])
+
+    def poses(self, ids: np.ndarray | None = None) -> WorldStates:
+        """What decides the pictures of some worlds now, a copy."""
+        rows = slice(None) if ids is None else ids
+        qpos, mocap_pos, mocap_quat = (self._physics.view(name)[rows] for name in ("qpos", "mocap_pos", "mocap_quat"))
+        bodies = np.concatenate([self._pose.model_field(MOVED)[rows], self._kept["markers"][rows]], axis=1)
+        return WorldStates(qpos.copy(), mocap_pos.copy(), mocap_quat.copy(), {MOVED: bodies})
+
+    def camera_poses(self, cameras: Sequence[CameraSpec]) -> tuple[np.ndarray, np.ndarray]:
+        """Where cameras are in all worlds: positions [m], (N, C, 3), and axes as columns, (N, C, 3, 3)."""
+        return camera_poses(mounts(self._origin.pose_model, cameras), *self._bodies)
+
     def snapshot(self, ids: np.ndarray | None = None) -> VectorSnapshot:
         """A copy of everything that decides the future of some worlds: engine, layout, last frame, counters, memory."""
         chosen = slice(None) if ids is None else ids
@@ -172,6 +210,7 @@ class VectorMetaWorld:
         self._physics.restore(snapshot.engine, ids)
         for name, values in self._arrays().items():
             values[chosen] = snapshot.arrays[name]
+        self._pose_at(ids)
         return self._observation
 
     def fork(self, ids: np.ndarray, copies: int, into: VectorMetaWorld | None = None) -> VectorMetaWorld:
@@ -195,6 +234,7 @@ class VectorMetaWorld:
         own = target._arrays()
         for name, values in self._arrays().items():
             own[name][:] = values[np.repeat(ids, copies)]
+        target._pose_at(None)
         return target
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -213,6 +253,12 @@ class VectorMetaWorld:
             self._kept[name][world] = values
         self._observation[world], self._previous[world] = start.observation, start.observation[:FRAME]
         self._tips[world], self.steps[world] = start.tips, 0
+
+    def _pose_at(self, ids: np.ndarray | None) -> None:
+        """Compute the positions of some worlds at their present state."""
+        rows = slice(None) if ids is None else ids
+        self._pose.view("qpos")[rows] = self._physics.view("qpos")[rows]
+        self._pose.forward(ids, "position")
 
     def _command(self, actions: np.ndarray, rows: Any) -> None:
         if actions.shape != (self.nworld, 4):
