@@ -29,7 +29,17 @@ from foreact.sim.task import SimTask
 
 __all__ = ["SimBenchConfig", "SimBenchReport", "bench"]
 
-TASKS = ("cartpole", "reacher", "half-cheetah", "ant", "humanoid", "reach-v3", "pick-place-v3")
+TASKS = (
+    "cartpole",
+    "reacher",
+    "half-cheetah",
+    "ant",
+    "humanoid",
+    "arm-push",
+    "quadruped-velocity",
+    "reach-v3",
+    "pick-place-v3",
+)
 PACKAGES = ("mujoco", "gymnasium", "numpy", "mujoco-warp", "metaworld", "envpool")
 COLUMNS = ("task", "per CPU s", "per s", "of raw", "vs Async", "vs Sync", "vs EnvPool", "vs Meta-World", "vs OpenGL")
 RATES = ("steps_per_cpu_second", "steps_per_second")

@@ -1,6 +1,6 @@
 """The sides of a benchmark that are others': Gymnasium's vector environments and EnvPool, on the same model and terms.
 
-They take the very model file, integrator included, and leave out what our tasks leave out: contact forces and inertia.
+They take the very model file, integrator included, and leave out what our tasks leave out: contact forces.
 """
 
 from __future__ import annotations
@@ -37,9 +37,6 @@ GYMNASIUM: dict[str, tuple[str, dict[str, Any]]] = {
     "humanoid": (
         "Humanoid-v5",
         {
-            "include_cinert_in_observation": False,
-            "include_cvel_in_observation": False,
-            "include_qfrc_actuator_in_observation": False,
             "include_cfrc_ext_in_observation": False,
             "contact_cost_weight": 0.0,
         },
@@ -50,7 +47,7 @@ ENVPOOL: dict[str, dict[str, Any]] = {
     "reacher": {"post_constraint": False},
     "half-cheetah": {"post_constraint": False},
     "ant": {"post_constraint": False, "use_contact_force": False},
-    # its observation keeps inertia, velocity and force terms that no option leaves out
+    # its observation keeps contact-force terms that no option leaves out
     "humanoid": {"post_constraint": False, "use_contact_force": False},
 }
 

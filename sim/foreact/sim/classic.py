@@ -1,6 +1,6 @@
 """Classic control tasks on the models of the installed gymnasium wheel: cartpole, reacher, half-cheetah, ant, humanoid.
 
-Observations, rewards and ends are those of Gymnasium's v5 environments without their contact-force and inertia terms.
+Observations, rewards and ends are those of Gymnasium's v5 environments without their contact-force terms.
 Shape letters: N = worlds, n = selected worlds.
 """
 
@@ -91,7 +91,7 @@ def half_cheetah() -> SimTask:
         limit=1000,
         observe=(Field("qpos", 1), Field("qvel")),
         reward=((1.0, _gained("x")), (-0.1, _effort)),
-        remember={"x": lambda views: views.qpos[:, 0]},
+        remember={"x": _root},
         start=(noisy_start(0.1, 0.1),),
         instruction="run forwards",
     )
@@ -107,7 +107,7 @@ def ant() -> SimTask:
         observe=(Field("qpos", 2), Field("qvel")),
         reward=((1.0, _within(0.2, 1.0)), (1.0, _gained("x")), (-0.5, _effort)),
         terminate=(_not_finite, lambda views: ~_within(0.2, 1.0)(views)),
-        remember={"x": lambda views: views.qpos[:, 0]},
+        remember={"x": _root},
         start=(noisy_start(0.1, 0.1),),
         instruction="walk forwards",
     )
@@ -120,10 +120,17 @@ def humanoid() -> SimTask:
         model=_asset("humanoid.xml"),
         substeps=5,
         limit=1000,
-        observe=(Field("qpos", 2), Field("qvel")),
-        reward=((5.0, _within(1.0, 2.0)), (1.25, _gained("x")), (-0.1, _effort)),
+        # inertia, velocity and force terms are those of the last engine step, as Gymnasium's are
+        observe=(
+            Field("qpos", 2),
+            Field("qvel"),
+            Field("cinert", 10),
+            Field("cvel", 6),
+            Field("qfrc_actuator", 6),
+        ),
+        reward=((5.0, _within(1.0, 2.0)), (1.25, _gained("x", _centre)), (-0.1, _effort)),
         terminate=(_not_finite, lambda views: ~_within(1.0, 2.0)(views)),
-        remember={"x": lambda views: views.qpos[:, 0]},
+        remember={"x": _centre},
         start=(noisy_start(0.01, 0.01, gaussian_velocity=False),),
         instruction="walk forwards",
     )
@@ -145,9 +152,19 @@ def _effort(views: Views) -> Any:
     return (views.action**2).sum(-1)
 
 
-def _gained(name: str) -> Measure:
-    """Speed along x [m/s] over the control step."""
-    return lambda views: (views.qpos[:, 0] - views.before[name]) / views.dt
+def _root(views: Views) -> Any:
+    """Where the first joint is along x [m]."""
+    return views.qpos[:, 0]
+
+
+def _centre(views: Views) -> Any:
+    """Where the centre of mass is along x [m], at the last engine step as Gymnasium takes it."""
+    return views.subtree_com[:, 0, 0]
+
+
+def _gained(name: str, place: Measure = _root) -> Measure:
+    """Speed [m/s] over the control step of a place that was remembered."""
+    return lambda views: (place(views) - views.before[name]) / views.dt
 
 
 def _within(low: float, high: float) -> Measure:
