@@ -46,10 +46,11 @@ class Step:
 
 @dataclass(frozen=True)
 class WorldsSnapshot:
-    """Everything that decides the future of n worlds of a task."""
+    """Everything that decides the future of n worlds of a task, and derived fields as terms last saw them."""
 
     engine: Snapshot
     arrays: dict[str, Any]
+    derived: dict[str, Any]
 
 
 class TaskWorlds:
@@ -173,7 +174,9 @@ class TaskWorlds:
         """A copy of everything that decides the future of some worlds, counters and random streams included."""
         chosen = slice(None) if ids is None else ids
         arrays = {name: _copied(values[chosen]) for name, values in self._arrays().items()}
-        return WorldsSnapshot(self.backend.snapshot(ids), arrays)
+        # terms may read derived fields as they lag the state, which no call computes again
+        derived = {name: _copied(values[chosen]) for name, values in self.views.derived.items()}
+        return WorldsSnapshot(self.backend.snapshot(ids), arrays, derived)
 
     def restore(self, snapshot: WorldsSnapshot, ids: np.ndarray | None = None) -> Any:
         """Put worlds back; observations of all worlds, live (N, O).
@@ -182,14 +185,17 @@ class TaskWorlds:
             ValueError: The snapshot has something hidden that these worlds have not.
         """
         chosen = slice(None) if ids is None else ids
-        own = self._arrays()
+        observer, own = self._observed, self._arrays()
         if unknown := snapshot.arrays.keys() - own.keys():
             raise ValueError(f"the snapshot has {', '.join(sorted(unknown))}, which these worlds have not")
         for name, values in own.items():
             values[chosen] = snapshot.arrays.get(name, 0)  # what is hidden since then has no effect
         self.backend.restore(snapshot.engine, ids)
-        self._refresh(ids)
-        return self._observed.write(None)
+        if self.views.derived.keys() - snapshot.derived.keys():
+            self._refresh(ids)
+        for name in self.views.derived.keys() & snapshot.derived.keys():
+            self.backend.show(name, snapshot.derived[name], ids)
+        return observer.write(None)
 
     def fork(
         self,
@@ -220,7 +226,13 @@ class TaskWorlds:
         for event in hidden:
             target._refresh(None)
             event(target.views, target._all, draws)
-        target._refresh(None)
+        observer = target._observed  # looks up what terms read, which is then overwritten
+        if hidden:
+            target._refresh(None)
+        else:
+            for name, values in self.views.derived.items():
+                engine.show(name, values[np.repeat(ids, copies)])
+        observer.write(None)
         return target
 
     def _arrays(self) -> dict[str, Any]:
@@ -258,7 +270,7 @@ class TaskWorlds:
 
     def _refresh(self, ids: np.ndarray | None) -> None:
         """Derived fields at the present state, if anything reads them."""
-        if self.views.reads_derived:
+        if self.views.derived:
             self.backend.forward(ids, "acceleration")
 
     def _remember(self) -> None:

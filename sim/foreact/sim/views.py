@@ -30,12 +30,13 @@ class Views:
         at_once: Derived fields show the present state from their first lookup; otherwise from the next call after it.
 
     Attributes:
-        reads_derived: Some derived field was looked up.
+        derived: Live derived fields that were looked up, by name.
     """
 
     def __init__(self, backend: SimBackend, control_dt: float, *, at_once: bool = False) -> None:
         self.backend, self.xp, self.dt = backend, backend.xp, control_dt
-        self.reads_derived, self._at_once = False, at_once
+        self._at_once = at_once
+        self.derived: dict[str, Any] = {}
         self.before: dict[str, Any] = {}
         self.command: dict[str, Any] = {}
         self.hidden: dict[str, Any] = {}
@@ -50,7 +51,7 @@ class Views:
         values = self.backend.view(field)
         self.__dict__[field] = values  # looked up once
         if field not in STATE_FIELDS:
-            self.reads_derived = True
+            self.derived[field] = values
             if self._at_once:
                 self.backend.forward(None, "acceleration")
         return values

@@ -97,8 +97,8 @@ def test_a_look_from_outside_shows_the_present_and_changes_nothing() -> None:
         worlds.reset()
         for _ in range(3):
             worlds.step(np.ones((2, 6)))
-    assert not looked.views.reads_derived
-    assert (looked.views.body("torso").xpos[:, 2] > 0.3).all() and looked.views.reads_derived
+    assert not looked.views.derived
+    assert (looked.views.body("torso").xpos[:, 2] > 0.3).all() and looked.views.derived
     np.testing.assert_allclose(looked.views.body("torso").xpos[:, 0], looked.views.qpos[:, 0], atol=1e-12)
     for _ in range(20):
         np.testing.assert_array_equal(looked.step(np.ones((2, 6))).observation, plain.step(np.ones((2, 6))).observation)

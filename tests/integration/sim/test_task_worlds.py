@@ -84,7 +84,7 @@ def test_where_nothing_collides_contacts_are_not_looked_for(name: str) -> None:
 def test_neighbours_in_memory_are_observed_by_one_copy() -> None:
     worlds = TaskWorlds(TASKS["half-cheetah"](), 3)
     assert worlds.task.observe == (Field("qpos", 1), Field("qvel"))
-    assert len(worlds._observed._parts) == 1 and not worlds.views.reads_derived
+    assert len(worlds._observed._parts) == 1 and not worlds.views.derived
     observed = worlds.reset(seeds=[1, 2, 3])
     expected = np.concatenate([worlds.views.qpos[:, 1:], worlds.views.qvel], axis=1).astype(np.float32)
     np.testing.assert_array_equal(observed, expected)
@@ -174,3 +174,17 @@ def test_commands_are_drawn_at_resets_and_then_every_so_often() -> None:
     assert all(np.array_equal(seen[0][1], mood) for _, mood in seen) and len(np.unique(seen[0][1])) == 3
     fork = worlds.fork(np.array([2]), 2)
     np.testing.assert_array_equal(fork.views.command["velocity"], np.repeat(seen[-1][0][[2]], 2, axis=0))
+
+
+def test_what_lags_the_state_is_restored_and_forked_as_it_was() -> None:
+    worlds = TaskWorlds(TASKS["humanoid"](), 3)
+    worlds.reset(seeds=[1, 2, 3])
+    plan = actions(worlds, 0, 12)
+    for action in plan[:-1]:
+        seen = worlds.step(action).observation.copy()
+    kept, fork = worlds.snapshot(), worlds.fork(np.array([0, 2]), 1)
+    last = worlds.step(plan[-1])
+    reward, future = last.reward.copy(), fork.step(plan[-1][[0, 2]])
+    np.testing.assert_array_equal(future.reward, reward[[0, 2]])
+    np.testing.assert_array_equal(worlds.restore(kept), seen)
+    np.testing.assert_array_equal(worlds.step(plan[-1]).reward, reward)

@@ -120,6 +120,16 @@ class SimBackend(Protocol):
         """Compute derived fields at the present state."""
         ...
 
+    def show(self, field: str, values: Array, ids: np.ndarray | None = None) -> None:
+        """Let a derived field of some worlds hold these values until the next call that computes it.
+
+        Args:
+            field: Of `mujoco.MjData`; the engine never reads it.
+            values: (n, ...).
+            ids: Sorted numbers of the worlds, int (n,), or a bool mask (N,); all if None.
+        """
+        ...
+
     def derive_constants(self, ids: np.ndarray | None = None) -> None:
         """Compute anew what the model derives from masses, inertias, sizes and places, such as `body_invweight0`.
 

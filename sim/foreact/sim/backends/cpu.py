@@ -80,6 +80,13 @@ class CpuBackend(SimBackend):
             raise self._failed(error) from error
 
     @override
+    def show(self, field: str, values: np.ndarray, ids: np.ndarray | None = None) -> None:
+        output = self.view(field)
+        output.flags.writeable = True
+        output[slice(None) if ids is None else ids] = values
+        output.flags.writeable = False
+
+    @override
     def derive_constants(self, ids: np.ndarray | None = None) -> None:
         try:
             self._batch.set_const(ids)

@@ -95,6 +95,10 @@ class RefBackend(SimBackend):
         self._each(ids, lambda model, data: _compute(model, data, fresh))
 
     @override
+    def show(self, field: str, values: Any, ids: np.ndarray | None = None) -> None:
+        self.view(field)[slice(None) if ids is None else ids] = values
+
+    @override
     def derive_constants(self, ids: np.ndarray | None = None) -> None:
         chosen = selected(ids, self.nworld)
         for world in chosen:

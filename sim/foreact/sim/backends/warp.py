@@ -124,6 +124,10 @@ class WarpBackend(SimBackend):
                 self._warp.capture_launch(self._graph(0, fresh))
 
     @override
+    def show(self, field: str, values: Any, ids: np.ndarray | None = None) -> None:
+        self.view(field)[slice(None) if ids is None else ids] = values
+
+    @override
     def derive_constants(self, ids: np.ndarray | None = None) -> None:
         names = [*DERIVED_CONSTANTS, *(BOUNDS if "geom_size" in self._fields else ())]
         derived = [self.model_field(name) for name in names if getattr(self.model, name).size]
