@@ -178,7 +178,7 @@ def test_commands_are_drawn_at_resets_and_then_every_so_often() -> None:
 
 def test_what_lags_the_state_is_restored_and_forked_as_it_was() -> None:
     worlds = TaskWorlds(TASKS["humanoid"](), 3)
-    worlds.reset(seeds=[1, 2, 3])
+    seen = worlds.reset(seeds=[1, 2, 3])
     plan = actions(worlds, 0, 12)
     for action in plan[:-1]:
         seen = worlds.step(action).observation.copy()
