@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,13 @@ import numpy as np
 
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import write_json_atomic
-from foreact.sim.backends import SimBackend, WorldsFailed, make_backend
-from foreact.sim.guard import Dump, Replay, read_dump
+from foreact.sim.backends import SimBackend, WorldsFailed
+from foreact.sim.backends.base import on_host
+from foreact.sim.dump import Dump, Replay, read_dump
+from foreact.sim.replay_pictures import Values, draw_frames, draw_largest, largest
 
 if TYPE_CHECKING:
     import mujoco
-
-    from foreact.episodes.contract import CameraSpec
-    from foreact.sim.contact_sheet import Panel
 
 __all__ = ["Fault", "ReplayConfig", "faults", "kept_states", "replay"]
 
@@ -30,12 +29,6 @@ __all__ = ["Fault", "ReplayConfig", "faults", "kept_states", "replay"]
 STATE = ("qpos", "qvel", "act", "ctrl", "qfrc_applied", "xfrc_applied", "mocap_pos", "mocap_quat", "qacc_warmstart")
 LIMITED = ("qpos", "qvel", "qacc", "ctrl")  # where MuJoCo warns beyond mjMAXVAL
 COLUMNS = ("world", "what went wrong", "step", "time [s]", "first wrong element", "largest |qvel|", "same bits")
-SIDE, AZIMUTH = 192, 135.0  # [px], [deg] of the pictures
-LEGEND = 10  # worlds that a plot can name
-WIDE = 1000  # largest number that a plot shows on a linear axis
-PAPER = 235  # grey of a state that is not drawn
-
-type Values = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -108,9 +101,9 @@ def replay(config: ReplayConfig, progress: ProgressFn = quiet) -> Outcome:
     figures = _figures(dump, again, found, states)
     drawn: Mapping[int, int] = {}
     if config.out is not None:
-        drawn = _draw(config, config.out / "frames.png", dump, states, progress) if config.frames else {}
+        drawn = draw_frames(config.out / "frames.png", dump, states, config.worlds, progress) if config.frames else {}
         config.out.mkdir(parents=True, exist_ok=True)
-        _plot(config.out / "states.png", dump, states)
+        draw_largest(config.out / "states.png", dump, states)
         figures["drawn"] = {str(dump.about.worlds[world]): count for world, count in drawn.items()}
         write_json_atomic(config.out / "report.json", figures)
     return Outcome(config.out or config.path, figures, *_table(dump, again, found, states, drawn))
@@ -184,7 +177,7 @@ def _tried(call: Any) -> bool:
 
 def _values(backend: SimBackend, fields: Sequence[str]) -> Values:
     found = {field: backend.view(field) for field in fields}
-    return {name: np.copy(each if backend.xp is np else each.cpu().numpy()) for name, each in found.items()}
+    return {name: np.copy(on_host(each)) for name, each in found.items()}
 
 
 def _fault(dump: Dump, values: Values, world: int, step: int, substep: int) -> Fault | None:
@@ -217,13 +210,6 @@ def _element(model: mujoco.MjModel, field: str, index: int, shape: Sequence[int]
     return f"{field}[{place}]" if place else field
 
 
-def _largest(states: Sequence[Values], field: str, world: int) -> list[float | None]:
-    """Of each kept state the largest magnitude among the finite elements of a field."""
-    numbers = [np.abs(values[field][world]) for values in states]
-    finite = [each[np.isfinite(each)] for each in numbers]
-    return [float(each.max()) if each.size else None for each in finite]
-
-
 def _figures(dump: Dump, again: Replay, found: Sequence[Fault | None], states: Sequence[Values]) -> dict[str, JSON]:
     about = dump.about
     worlds: list[JSON] = [
@@ -231,8 +217,8 @@ def _figures(dump: Dump, again: Replay, found: Sequence[Fault | None], states: S
             "world": about.worlds[world],
             "message": again.messages[world],
             "fault": None if fault is None else _plain(fault),
-            "largest_qpos": _largest(states, "qpos", world),
-            "largest_qvel": _largest(states, "qvel", world),
+            "largest_qpos": largest(states, "qpos", world),
+            "largest_qvel": largest(states, "qvel", world),
             "same": bool(again.repeated[world]),
         }
         for world, fault in enumerate(found)
@@ -261,7 +247,7 @@ def _table(
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     rows = []
     for world, fault in enumerate(found):
-        speeds = [each for each in _largest(states, "qvel", world) if each is not None]
+        speeds = [each for each in largest(states, "qvel", world) if each is not None]
         rows.append((
             str(dump.about.worlds[world]),
             again.messages[world],
@@ -291,119 +277,6 @@ def _share(drawn: int | None, kept: int) -> str:
     if drawn is None:
         return "not asked for"
     return f"{drawn} of {kept}" + ("" if drawn == kept else ": not finite, or too large")
-
-
-def _plot(path: Path, dump: Dump, states: Sequence[Values]) -> None:
-    """Write a PNG: the largest |qpos| and |qvel| of each world before each kept step."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    steps = np.arange(1, len(states) + 1)
-    for axes, field in zip(figure.subplots(1, 2), ("qpos", "qvel"), strict=True):
-        largest = [_largest(states, field, world) for world in range(len(dump.about.worlds))]
-        if max((each for row in largest for each in row if each is not None), default=0) > WIDE:
-            axes.set_yscale("symlog")  # linear up to 1
-        for world, number in enumerate(dump.about.worlds):
-            (line,) = axes.plot(steps, np.array(largest[world], float), marker=".", label=f"world {number}")
-            for step in steps[[not np.isfinite(values[field][world]).all() for values in states]]:
-                axes.axvline(step, color=line.get_color(), linestyle=":")
-        axes.set(xlabel="before step", ylabel=f"largest |{field}|, dotted: not all finite", xticks=steps)
-        axes.set_ylim(bottom=0)
-    if len(dump.about.worlds) <= LEGEND:
-        figure.axes[0].legend(fontsize="small")
-    FigureCanvasAgg(figure)
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=130)
-    temporary.replace(path)
-
-
-def _draw(
-    config: ReplayConfig, path: Path, dump: Dump, states: Sequence[Values], progress: ProgressFn
-) -> dict[int, int]:
-    """Write a PNG with a row for each world and a column for each kept state.
-
-    Returns:
-        How many states of each of the worlds were drawn.
-
-    Raises:
-        ValueError: Worlds of this model, or with these fields of their own, cannot be drawn.
-    """
-    from foreact.sim.contact_sheet import write_contact_sheet
-
-    drawn: dict[int, int] = {}
-    panels: list[Panel] = []
-    shown = dump.about.worlds[: config.worlds]
-    for world in range(len(shown)):
-        progress(world, len(shown), "draw worlds")
-        steps = [step for step, values in enumerate(states) if _can_be_drawn(dump, values, step, world)]
-        try:
-            images = dict(zip(steps, _images(dump, states, world, steps), strict=True)) if steps else {}
-        except ValueError as error:
-            raise ValueError(f"{error}. Type frames=false to go without pictures") from error
-        panels += [_panel(dump, values, step, world, images.get(step)) for step, values in enumerate(states)]
-        drawn[world] = len(steps)
-    progress(len(shown), len(shown), "draw worlds")
-    write_contact_sheet(path, panels, columns=len(states))
-    return drawn
-
-
-def _panel(dump: Dump, values: Values, step: int, world: int, image: np.ndarray | None) -> Panel:
-    from foreact.sim.contact_sheet import Panel
-
-    title = f"world {dump.about.worlds[world]} before step {step + 1} of {len(dump.about.calls)}"
-    text = f"{float(values['time'][world]):.4f} s" + (": not finite, or too large" if image is None else "")
-    return Panel(title, text, (np.full((SIDE, SIDE, 3), PAPER, np.uint8) if image is None else image,))
-
-
-def _can_be_drawn(dump: Dump, values: Values, step: int, world: int) -> bool:
-    import mujoco
-
-    parts = [values[field][world] for field in ("qpos", "mocap_pos", "mocap_quat")]
-    parts += [each[step, world] for each in _own_looks(dump).values()]
-    return all(bool((np.abs(each) <= mujoco.mjMAXVAL).all()) for each in parts)
-
-
-def _own_looks(dump: Dump) -> dict[str, np.ndarray]:
-    """Model fields that pictures look at and that worlds have of their own, (K, n, ...) each."""
-    from foreact.sim.raytracer import DRAWN_FIELDS, SHARED_FIELDS
-
-    fields = (*DRAWN_FIELDS, *SHARED_FIELDS)
-    return {name: dump.before[f"model.{name}"] for name in fields if f"model.{name}" in dump.before}
-
-
-def _images(dump: Dump, states: Sequence[Values], world: int, steps: Sequence[int]) -> np.ndarray:
-    """What a world looked like before some steps, uint8 (steps, SIDE, SIDE, 3)."""
-    from foreact.sim.pictures import WorldPictures
-
-    poses = make_backend("cpu", dump.model, len(steps), threads=1)
-    for field in ("qpos", "mocap_pos", "mocap_quat"):
-        poses.view(field)[:] = [states[step][field][world] for step in steps]
-    for name, values in _own_looks(dump).items():
-        poses.model_field(name)[:] = values[list(steps), world]
-    camera = _camera(dump.model, states[steps[0]]["qpos"][world])
-    with WorldPictures(dump.model, [camera], len(steps), segmentation=False) as pictures:
-        return pictures.draw(poses)[f"camera.{camera.name}.rgb"]
-
-
-def _camera(model: mujoco.MjModel, qpos: np.ndarray) -> CameraSpec:
-    """A view from outside, moved as far as the world has come from where the model places it."""
-    import mujoco
-
-    from foreact.sim.cameras import outside_view
-
-    camera, data = outside_view(model, "outside", SIDE, AZIMUTH), mujoco.MjData(model)
-    moving = model.body_weldid[model.geom_bodyid] > 0
-    if not moving.any():
-        return camera
-    if model.nkey:
-        mujoco.mj_resetDataKeyframe(model, data, 0)
-    mujoco.mj_kinematics(model, data)
-    start = data.geom_xpos[moving].mean(0)
-    data.qpos[:] = qpos
-    mujoco.mj_kinematics(model, data)
-    x, y, z = (float(each) for each in camera.position + data.geom_xpos[moving].mean(0) - start)
-    return replace(camera, position=(x, y, z))
 
 
 @contextmanager

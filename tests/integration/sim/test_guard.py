@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from foreact.sim.classic import TASKS
-from foreact.sim.guard import DumpedFailure, Guard, replay_dump
+from foreact.sim.dump import replay_dump
+from foreact.sim.guard import DumpedFailure, Guard
 from foreact.sim.task import Field, SimTask, noisy_start
 from foreact.sim.taskworlds import TaskWorlds
 

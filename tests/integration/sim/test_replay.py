@@ -17,7 +17,8 @@ from typer.testing import CliRunner, Result
 
 from foreact.cli.app import app
 from foreact.sim.classic import TASKS
-from foreact.sim.guard import DumpedFailure, Guard, read_dump
+from foreact.sim.dump import read_dump
+from foreact.sim.guard import DumpedFailure, Guard
 from foreact.sim.replay import Fault, faults, kept_states
 from foreact.sim.task import Field, SimTask, noisy_start
 from foreact.sim.taskworlds import TaskWorlds
