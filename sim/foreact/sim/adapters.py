@@ -1,4 +1,4 @@
-"""Environments of Gymnasium and EnvPool behind the raw interface of `TaskWorlds`: reset, and step to a `Step`.
+"""Worlds of Gymnasium, EnvPool and Meta-World behind the raw interface of `TaskWorlds`: reset, and step to a `Step`.
 
 Observations of any space are put side by side as float32 numbers, actions are numbers in [low, high], rounded where a
 space is discrete. Shape letters: N = worlds, n = selected worlds, A = action elements, O = observation elements.
@@ -13,10 +13,11 @@ from typing import Any, Literal, Protocol, override
 import numpy as np
 
 from foreact.sim.backends.base import selected
-from foreact.sim.registry import sim_task
+from foreact.sim.instructions import metaworld_task_names
+from foreact.sim.registry import resolve, sim_task
 from foreact.sim.taskworlds import Step, TaskWorlds
 
-__all__ = ["EnvPoolWorlds", "GymnasiumWorlds", "Worlds", "make_worlds"]
+__all__ = ["EnvPoolWorlds", "GymnasiumWorlds", "MetaWorldEpisodes", "Worlds", "make_worlds"]
 
 SUCCESS_KEYS = ("success", "is_success")
 
@@ -54,14 +55,14 @@ def make_worlds(name: str, nworld: int, seed: int = 0, *, autoreset: bool = True
     """Make worlds by name.
 
     Args:
-        name: A simulated task, `gymnasium:ID` or `envpool:ID`.
+        name: A simulated task, one of Meta-World's, `gymnasium:ID` or `envpool:ID`.
         nworld: N.
         seed: Of everything random.
         autoreset: Start a new episode in a world as soon as one ends.
         options: Of the backend, or of the environment.
 
     Raises:
-        ValueError: Unknown name, or a task without worlds to be run together.
+        ValueError: Unknown name, or a task of a plug-in without worlds to be run together.
         ImportError: EnvPool is not installed.
     """
     kind, colon, known = name.partition(":")
@@ -69,10 +70,12 @@ def make_worlds(name: str, nworld: int, seed: int = 0, *, autoreset: bool = True
         return GymnasiumWorlds(known, nworld, seed, autoreset=autoreset, **options)
     if colon and kind == "envpool":
         return EnvPoolWorlds(known, nworld, seed, autoreset=autoreset, **options)
-    task = sim_task(name)
-    if task is None:
-        raise ValueError(f"task {name!r} has no worlds to be run together")
-    return TaskWorlds(task, nworld, seed=seed, autoreset=autoreset, **options)
+    task, (full,) = sim_task(name), resolve([name])
+    if task is not None:
+        return TaskWorlds(task, nworld, seed=seed, autoreset=autoreset, **options)
+    if full in metaworld_task_names():
+        return MetaWorldEpisodes(full, nworld, seed, autoreset=autoreset, **options)
+    raise ValueError(f"task {name!r} has no worlds to be run together")
 
 
 class _Foreign(ABC):
@@ -272,6 +275,60 @@ class EnvPoolWorlds(_Foreign):
     def close(self) -> None:
         """Close all environments."""
         self.env.close()
+
+
+class MetaWorldEpisodes(_Foreign):
+    """A Meta-World task with an end to its episodes: at Meta-World's own limit, or where success ends them.
+
+    Args:
+        name: A Meta-World v3 task, for example `reach-v3`.
+        nworld: N.
+        seed: Of layouts that are not given.
+        autoreset: Start a new episode as soon as one ends; without it, ended worlds must be reset before the next step.
+        end_at_success: A solved episode is over.
+        threads: C threads, the caller's included; 0 for one per core.
+
+    Attributes:
+        worlds: The `VectorMetaWorld` behind it, with snapshots, forks and pictures.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        nworld: int,
+        seed: int = 0,
+        *,
+        autoreset: bool = True,
+        end_at_success: bool = False,
+        threads: int = 1,
+    ) -> None:
+        super().__init__(nworld, seed, autoreset=autoreset)
+        from gymnasium.spaces import Box
+
+        from foreact.sim.metaworld_worlds import VectorMetaWorld
+
+        self.worlds, self._ends = VectorMetaWorld(name, nworld, threads), end_at_success
+        self._take_spaces(Box(-1, 1, (4,), np.float32), self.worlds.full_observation())
+        self._drawn = np.zeros(nworld, np.int64)
+
+    @override
+    def _restart(self, ids: np.ndarray, seeds: Any) -> np.ndarray:
+        given = [None] * len(ids) if seeds is None else seeds
+        layouts = [
+            self._drawn_layout(world) if seed is None else int(seed) for world, seed in zip(ids, given, strict=True)
+        ]
+        return self.worlds.reset(layouts, ids)[ids]
+
+    def _drawn_layout(self, world: int) -> int:
+        self._drawn[world] += 1
+        return int(np.random.SeedSequence([self._seed, world, int(self._drawn[world])]).generate_state(1)[0])
+
+    @override
+    def _advance(self, actions: np.ndarray) -> tuple[Any, ...]:
+        stepped = self.worlds.step(actions)
+        over = stepped.success if self._ends else np.zeros(self.nworld, bool)
+        truncated = ~over & (self.worlds.steps >= self.worlds.time_limit)
+        return stepped.observation, stepped.reward, over, truncated, {"success": stepped.success}
 
 
 def _action_range(space: Any) -> tuple[np.ndarray, np.ndarray]:

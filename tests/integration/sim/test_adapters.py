@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from foreact.sim.adapters import EnvPoolWorlds, GymnasiumWorlds, make_worlds
+from foreact.sim.adapters import EnvPoolWorlds, GymnasiumWorlds, MetaWorldEpisodes, make_worlds
 from foreact.sim.taskworlds import TaskWorlds
 
 STEPS = 120
@@ -117,10 +117,28 @@ class Parts(gymnasium.Env[Any, Any]):
 def test_names_lead_to_their_worlds() -> None:
     assert isinstance(make_worlds("ant", 2), TaskWorlds)
     assert make_worlds("gymnasium:HalfCheetah-v5", 2).observation_size == 17
-    with pytest.raises(ValueError, match="no worlds"):
-        make_worlds("reach-v3", 2)
+    assert isinstance(make_worlds("reach", 2), MetaWorldEpisodes)
     with pytest.raises(ValueError, match="half-cheetah"):
         make_worlds("half-cheeta", 2)
+
+
+def test_metaworld_episodes_end_and_begin_anew() -> None:
+    worlds = MetaWorldEpisodes("reach-v3", 3, seed=5, end_at_success=True)
+    first, solved = worlds.reset().copy(), np.zeros(3, int)
+    for _ in range(120):
+        step = worlds.step(worlds.worlds.expert_actions())
+        assert step.terminated.tolist() == step.success.tolist()
+        solved[step.ended] += 1
+        if len(step.ended):
+            world = step.ended[0]
+            assert np.linalg.norm(step.final[0, :3] - step.final[0, 36:]) < 0.1, "the hand is at the goal"
+            assert worlds.worlds.steps[world] == 0 and not np.array_equal(step.observation[world], first[world])
+    assert (solved > 0).all() and not step.truncated.any()  # pyright: ignore[reportPossiblyUnboundVariable]
+    np.testing.assert_array_equal(worlds.reset(seeds=[5, 6, 7]), first)
+    idle = MetaWorldEpisodes("reach-v3", 1, autoreset=False)
+    idle.reset()
+    ends = [idle.step(np.zeros((1, 4), np.float32)).truncated[0] for _ in range(500)]
+    assert ends == [False] * 499 + [True]
 
 
 def test_envpool_says_how_to_get_it_or_works() -> None:
