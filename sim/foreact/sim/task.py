@@ -76,6 +76,7 @@ class SimTask:
             They are up to date after a reset, a restore and in a fork, so where `act`, `each_step` or `remember` reads
             them, only `velocity` and `acceleration` let restored worlds repeat their steps bit for bit.
         options: Overrides of the model's options, such as `{"integrator": "implicitfast"}`.
+        warp: What its worlds need on Warp, such as `{"contacts": 120}`; who makes the worlds may say otherwise.
         instruction: What a person would say.
         cameras: Cameras of the model that show the task, at most two are pictured; without any it is seen from outside.
     """
@@ -97,6 +98,7 @@ class SimTask:
     high: Sequence[float] | None = None
     fresh: Fresh = "none"
     options: Mapping[str, Any] = field(default_factory=dict)
+    warp: Mapping[str, Any] = field(default_factory=dict)
     instruction: str = ""
     cameras: Sequence[str] = ()
 

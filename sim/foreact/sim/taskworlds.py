@@ -76,6 +76,8 @@ class TaskWorlds:
         **options: Any,
     ) -> None:
         self.task, self.nworld, self._autoreset = task, nworld, autoreset
+        if backend == "warp":
+            options = {**task.warp, **options}
         self.backend = make_backend(backend, task.compile(), nworld, **options) if isinstance(backend, str) else backend
         model = self.backend.model
         self.views = Views(self.backend, float(model.opt.timestep) * task.substeps, at_once=True)

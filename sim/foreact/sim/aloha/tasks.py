@@ -105,6 +105,7 @@ def _task(name: str, model: Callable[[], mujoco.MjModel], stage: Measure, place:
         high=ARM_HIGH * 2,
         # contact sensors belong to the last stage of a step; gym-aloha, too, sees the contacts of the new state
         fresh="acceleration",
+        warp={"contacts": 120, "constraints": 500},  # with the engine's own room fingers pass through objects
         instruction=instruction,
     )
 
