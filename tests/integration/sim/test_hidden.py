@@ -206,7 +206,7 @@ def test_futures_of_equal_seeds_are_equal_at_any_number_of_threads() -> None:
         plans = np.random.default_rng(0).uniform(-3, 3, (10, 200, 1)).astype(np.float32)
         seen.append([fork.step(np.repeat(plan, 32, axis=0)).observation.copy() for plan in plans][-1])
     np.testing.assert_array_equal(seen[0], seen[1])
-    assert (np.unique(np.abs(seen[1] - seen[2]).max(axis=1)) > 0).mean() > 0.99
+    assert (np.abs(seen[1] - seen[2]).max(axis=1) > 0).mean() > 0.99
     # the same plan in 32 worlds that differ in what is hidden
     spread = seen[0].reshape(200, 32, -1)[:, :, 0].std(axis=1)
     assert spread.min() > 0
