@@ -16,6 +16,7 @@ from foreact.sim.cameras import WorldStates, joined
 from foreact.sim.demonstration import Attempt, Demonstration, DemonstrationRules, demonstrate
 from foreact.sim.landmarks import in_camera
 from foreact.sim.registry import definition
+from foreact.sim.workers import give_back_memory
 
 if TYPE_CHECKING:
     import mujoco
@@ -133,6 +134,8 @@ def _worlds(name: str, nworld: int) -> ShownWorlds:
     key = (name, nworld)
     if key not in _kept_worlds:
         _kept_worlds.clear()
+        _kept_pictures.clear()
+        give_back_memory()
         _kept_worlds[key] = definition(name).make(nworld)
     return _kept_worlds[key]
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 
-__all__ = ["InlineExecutor", "follow_parent", "worker_processes"]
+__all__ = ["InlineExecutor", "follow_parent", "give_back_memory", "worker_processes"]
 
 
 class InlineExecutor(Executor):
@@ -47,6 +47,21 @@ def worker_processes(count: int) -> Iterator[Executor]:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def give_back_memory() -> None:
+    """Hand what was freed back to the system; to be called when the worlds of a task are done with.
+
+    The C library keeps the memory of models and engines, in pieces that the next task's do not fit into: over six tasks
+    a process grew from 0.7 to 1.6 GB.
+    """
+    import ctypes
+    import gc
+
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it; where it is not, nothing is to be done
+    if trim is not None:
+        trim(0)
 
 
 def follow_parent() -> None:

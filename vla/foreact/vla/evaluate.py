@@ -211,6 +211,7 @@ def _jobs(config: EvalConfig, trials: Sequence[Trial]) -> list[_Job]:
 
 
 def _run_job(job: _Job) -> int:
+    from foreact.sim.workers import give_back_memory
     from foreact.sim.worlds import Worlds
     from foreact.vla.rollout import run_actor, run_controller
 
@@ -224,6 +225,7 @@ def _run_job(job: _Job) -> int:
         results = run_actor(Worlds(names, cameras), job.trials, actor, config.horizon, config.execute)
     for result in results:
         _write_episode(config.out, result)
+    give_back_memory()
     return len(results)
 
 
