@@ -1,0 +1,258 @@
+"""Topics of a bag as streams: which clock stamps them, what their messages mean, and how a value is read."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from foreact.episodes import strictjson
+from foreact.episodes.outcome import JSON
+from foreact.episodes.sources.parts import Part
+from foreact.episodes.sources.protocol import SourceError, Stream, Value
+from foreact.episodes.sources.rosbag_cdr import CdrError, decode
+from foreact.episodes.sources.rosbag_maps import POSE, Branch, branches, pose
+from foreact.episodes.sources.rosbag_names import hand_or_gaze, stream_name
+from foreact.episodes.sources.rosbag_tracks import Track, Tracks
+from foreact.episodes.sources.rosbag_types import DefinitionError, full_name
+
+__all__ = ["Streams"]
+
+TF = "tf2_msgs/msg/TFMessage"
+INFO = "sensor_msgs/msg/CameraInfo"
+OPAQUE = ("protobuf", "flatbuffer", "ros1", "cbor", "msgpack")
+TRIES = 5  # first messages that are looked at to learn what a topic is
+
+
+@dataclass
+class Streams:
+    """What a bag's topics give.
+
+    Attributes:
+        tracks: Of the bag.
+        parts: The streams.
+        log: Log times of each stream, int64 (n,) [ns].
+        headers: Header stamps of each stream that has any, int64 (n,) [ns]; 0 where a message has none.
+        cameras: The first camera description of each topic that holds them.
+        notes: What was left out, and why.
+        refused: Topics that cannot be decoded at all, and why.
+    """
+
+    tracks: Tracks
+    parts: list[Part] = field(default_factory=list)
+    log: dict[str, np.ndarray] = field(default_factory=dict)
+    headers: dict[str, np.ndarray] = field(default_factory=dict)
+    cameras: dict[str, JSON] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def enter(self, track: Track) -> None:
+        """Make the streams of one topic."""
+        if not len(track):
+            self.notes.append(f"the topic {track.topic} has no messages")
+        elif track.definition.encoding == "json":
+            self._add(track, _Json(self.tracks, track).event, Branch("event", (), "str", _nothing))
+        elif track.definition.encoding in OPAQUE:
+            self._bytes(track, f"its messages are encoded in {track.definition.encoding}, which is not decoded here")
+        else:
+            self._ros(track)
+
+    def _ros(self, track: Track) -> None:
+        try:
+            messages = _Messages(self.tracks, track)
+        except DefinitionError as error:
+            self.refused[track.topic] = str(error)
+            return
+        first = messages.first()
+        if first is None:
+            self._bytes(track, f"none of its first {TRIES} messages is a {track.definition.type}")
+        elif track.definition.type == TF:
+            self._transforms(track, messages)
+        else:
+            self._mapped(track, messages, first)
+
+    def _mapped(self, track: Track, messages: _Messages, first: Mapping[str, Any]) -> None:
+        if track.definition.type == INFO:
+            self.cameras[track.topic] = _plain(first)
+        try:
+            found = hand_or_gaze(track.topic, first) or branches(messages.name, first)
+        except (CdrError, LookupError, TypeError, ValueError, OverflowError) as error:
+            found = ()
+            self.notes.append(f"{track.topic} is given as events: {error}")
+        if not found and track.definition.type.endswith(("msg/Image", "msg/CompressedImage")):
+            self._bytes(
+                track, f"its pictures ({str(first.get('encoding', first.get('format')))[:60]}) are not decoded here"
+            )
+            return
+        for branch in found or (Branch("event", (), "str", _event),):
+            self._add(track, messages.reader(branch), branch)
+
+    def _add(self, track: Track, read: Callable[[int], Value], branch: Branch) -> None:
+        header, log = track.header, track.log
+        stamped = bool(len(header)) and bool((header > 0).all())
+        name = self._free(stream_name(track.topic) + branch.suffix, track.definition.type)
+        if not stamped and (header > 0).any():
+            count = int((header > 0).sum())
+            self.notes.append(f"{name} is stamped by log time: {count} of {len(header)} messages have a header stamp")
+        if track.frames_differ:
+            self.notes.append(f"{name}: the frame of its headers changes; it is left empty")
+        frame = "" if track.frames_differ or not track.frame else track.frame.decode("utf-8", "replace")
+        says = "; ".join(filter(None, (f"{track.definition.type} on {track.topic}", branch.description)))
+        stream = Stream(
+            name,
+            branch.kind,
+            branch.shape,
+            branch.dtype,
+            branch.unit,
+            "header" if stamped else "log",
+            None,
+            branch.elements,
+            frame,
+            branch.child,
+            says,
+        )
+        self._keep(stream, header if stamped else log, read, log, header if (header > 0).any() else None)
+
+    def _keep(
+        self,
+        stream: Stream,
+        stamps: np.ndarray,
+        read: Callable[[int], Value],
+        log: np.ndarray,
+        header: np.ndarray | None,
+    ) -> None:
+        self.parts.append(Part(stream, stamps, read))
+        self.log[stream.name] = log
+        if header is not None:
+            self.headers[stream.name] = header
+
+    def _bytes(self, track: Track, why: str) -> None:
+        self.notes.append(f"{track.topic} is given as bytes: {why}")
+        self._add(track, lambda index: self.tracks.payload(track, index), Branch("bytes", (), "bytes", _nothing))
+
+    def _transforms(self, track: Track, messages: _Messages) -> None:
+        """One stream for each pair of frames; a message can hold many transforms."""
+        places: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
+        lost = 0
+        for index in range(len(track)):
+            try:
+                found = messages.message(index)["transforms"]
+            except SourceError:
+                lost += 1
+                continue
+            for number, each in enumerate(found):
+                stamp = each["header"]["stamp"]["sec"] * 1_000_000_000 + each["header"]["stamp"]["nanosec"]
+                pair = (each["header"]["frame_id"], each["child_frame_id"])
+                places.setdefault(pair, []).append((stamp, index, number))
+        if lost:
+            self.notes.append(f"{track.topic}: {lost} messages are damaged and left out")
+        for (frame, child), rows in places.items():
+            self._transform(track, messages, frame, child, np.array(rows, np.int64))
+
+    def _transform(self, track: Track, messages: _Messages, frame: str, child: str, rows: np.ndarray) -> None:
+        def read(row: int) -> np.ndarray:
+            _, index, number = map(int, rows[row])
+            return pose(messages.message(index)["transforms"][number]["transform"], "translation", "rotation")
+
+        header, log = rows[:, 0].copy(), track.log[rows[:, 1]]
+        stamped = bool((header > 0).all())
+        name = self._free(f"{stream_name(track.topic)}.{child.strip('/').replace('/', '.')}", frame)
+        says = f"{TF} on {track.topic}"
+        clock = "header" if stamped else "log"
+        stream = Stream(name, "pose", (7,), "float64", "m,m,m,1,1,1,1", clock, None, POSE, frame, child, says)
+        self._keep(stream, header if stamped else log, read, log, header if (header > 0).any() else None)
+
+    def _free(self, name: str, more: str) -> str:
+        """A name that no stream has yet."""
+        if name in self.log:
+            name = f"{name}.{more.strip('/').replace('/', '.')}"
+        number, free = 2, name
+        while free in self.log:
+            number, free = number + 1, f"{name}.{number}"
+        return free
+
+
+class _Messages:
+    """Messages of a track, decoded when asked for; the last one is kept, for topics that give several streams."""
+
+    def __init__(self, tracks: Tracks, track: Track) -> None:
+        self._tracks, self._track = tracks, track
+        self.name = full_name(track.definition.type, track.definition.type)
+        self._types = track.definition.types()
+        self._last: tuple[int, Mapping[str, Any]] | None = None
+
+    def first(self) -> Mapping[str, Any] | None:
+        for index in range(min(TRIES, len(self._track))):
+            try:
+                return self.message(index)
+            except SourceError:
+                continue
+        return None
+
+    def message(self, index: int) -> Mapping[str, Any]:
+        last = self._last  # one look: another thread may put another message there
+        if last is not None and last[0] == index:
+            return last[1]
+        payload = self._tracks.payload(self._track, index)
+        try:
+            found = decode(payload, self.name, self._types)
+        except CdrError as error:
+            raise SourceError(f"{self._track.topic}: message {index} is {error}") from None
+        self._last = (index, found)
+        return found
+
+    def reader(self, branch: Branch) -> Callable[[int], Value]:
+        def read(index: int) -> Value:
+            try:
+                value = branch.pick(self.message(index))
+            except (CdrError, LookupError, TypeError, ValueError, OverflowError) as error:
+                if isinstance(error, SourceError):
+                    raise
+                raise SourceError(f"{self._track.topic}: message {index}: {error}") from None
+            return value.copy() if isinstance(value, np.ndarray) and not value.flags.writeable else value
+
+        return read
+
+
+@dataclass(frozen=True)
+class _Json:
+    """Messages that are JSON texts."""
+
+    tracks: Tracks
+    track: Track
+
+    def event(self, index: int) -> str:
+        try:
+            text = self.tracks.payload(self.track, index).decode("utf-8")
+            strictjson.loads(text)
+        except (UnicodeDecodeError, strictjson.StrictJsonError, RecursionError) as error:
+            raise SourceError(f"{self.track.topic}: message {index} is no JSON: {error}") from None
+        return text
+
+
+def _nothing(_: Mapping[str, Any]) -> Value:
+    return ""
+
+
+def _event(message: Mapping[str, Any]) -> str:
+    return json.dumps(_plain(message), allow_nan=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> JSON:
+    """As JSON: bytes as base64 text, numbers that JSON lacks as `NaN`, `Infinity` and `-Infinity`."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        if value.dtype == np.uint8:
+            return base64.b64encode(value.tobytes()).decode("ascii")
+        return [_plain(item) for item in value.tolist()]
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
