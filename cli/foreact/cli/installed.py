@@ -13,11 +13,14 @@ EXTRAS = {
     "train": "training and evaluation",
     "edge": "ONNX export and running it",
     "viz": "videos, plots, reports and Rerun recordings",
+    "data": "recordings of others: VRS, MCAP and bags, HDF5, Zarr buffers",
     "dev": "tests and checks",
 }
 # Import names that differ from the distribution's name by more than "_" for "-".
 IMPORT_NAMES = {
     "pillow": "PIL",
+    "vrs": "pyvrs",
+    "mcap-ros2-support": "mcap_ros2",
     "hydra-core": "hydra",
     "rerun-sdk": "rerun",
     "pytest-timeout": "pytest_timeout",
@@ -28,8 +31,7 @@ BROUGHT_BY = {
     "omegaconf": "hydra-core",
     "yaml": "hydra-core",
     "numcodecs": "zarr",
-    "google_crc32c": "zarr",
-    "pyarrow": "lerobot",
+    "ruamel": "rosbags",
     "datasets": "lerobot",
     "pandas": "lerobot",
     "triton": "torch",
@@ -78,11 +80,12 @@ def extra_of(module: str) -> str | None:
         module: import name, such as "mujoco" or "PIL.Image".
 
     Returns:
-        the first extra that asks for it ("" for the base install), or None.
+        the extra that asks for it, the first in the order of `EXTRAS` ("" for the base install), or None.
     """
     root = module.partition(".")[0]
     wanted = BROUGHT_BY.get(root)
-    return next((p.extra for p in packages() if p.name == wanted or import_name(p.name) == root), None)
+    extras = {each.extra for each in packages() if each.name == wanted or import_name(each.name) == root}
+    return next((extra for extra in EXTRAS if extra in extras), None)
 
 
 def import_name(distribution: str) -> str:

@@ -43,6 +43,8 @@ def inspect(config: InspectConfig, progress: ProgressFn = quiet) -> Outcome:
     """
     if is_lerobot(config.path):
         return _inspect_lerobot(config)
+    if config.path.exists() and not (config.path / "zarr.json").is_file():
+        return _inspect_others(config, progress)
     store = EpisodeStore.open(config.path)
     if config.verify:
         _require_intact(store, progress)
@@ -154,6 +156,14 @@ def _element_ranges(spec: FeatureSpec, values: np.ndarray) -> dict[str, JSON]:
         }
         for i, element in enumerate(spec.elements)
     }
+
+
+def _inspect_others(config: InspectConfig, progress: ProgressFn) -> Outcome:
+    from foreact.episodes.inspect_recordings import inspect_recordings
+
+    if config.sheet is not None:
+        raise StoreError("sheet= works on episode stores only")
+    return inspect_recordings(config.path, progress, verify=config.verify)
 
 
 def _inspect_lerobot(config: InspectConfig) -> Outcome:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn
 from foreact.episodes.sources import Collection, Source, SourceError, Stream, open_collection
-from foreact.episodes.timeline import Health, health
+from foreact.episodes.timeline import COUNTED, Health, health
 
 __all__ = ["inspect_recordings"]
 
-COLUMNS = ("recording", "stream", "kind", "samples", "one sample", "unit", "clock", "rate", "from - to [s]", "stamps")
+COLUMNS = ("recording", "stream", "kind", "samples", "one sample", "unit", "clock", "rate", "from - to", "stamps")
 SHOWN = 3  # recordings in the table; the figures have all
 CHUNK = 64  # samples read together to verify
 
@@ -84,7 +84,9 @@ def _stream(stream: Stream, seen: Health) -> JSON:
 
 def _row(key: str, stream: Stream, seen: Health) -> tuple[str, ...]:
     shape = "x".join("?" if each is None else str(each) for each in stream.shape)
-    rate = f"{seen.rate_hz:.4g} Hz" if seen.rate_hz else ""
+    counted = stream.clock in COUNTED
+    rate = f"{seen.rate_hz:.4g} Hz" if seen.rate_hz and not counted else ""
+    span = f"{seen.first_ns} - {seen.last_ns}" if counted else f"{seen.first_ns / 1e9:.3f} - {seen.last_ns / 1e9:.3f} s"
     faults = {"out of order": seen.out_of_order, "doubled": seen.duplicates, "gaps": seen.gaps}
     return (
         key,
@@ -95,7 +97,7 @@ def _row(key: str, stream: Stream, seen: Health) -> tuple[str, ...]:
         stream.unit if len(stream.unit) < 16 else f"{stream.unit[:14]}..",
         stream.clock,
         rate,
-        f"{seen.first_ns / 1e9:.3f} - {seen.last_ns / 1e9:.3f}" if seen.count else "",
+        span if seen.count else "",
         ", ".join(f"{count} {name}" for name, count in faults.items() if count) or ("good" if seen.count else "empty"),
     )
 

@@ -74,6 +74,7 @@ class Picked:
         age_ns: Step time less that [ns]; negative where the nearest sample is later.
         index: Number of the sample in the file, of a list the newest; -1 where interpolated.
         interpolated: The value lies between two samples.
+        stamps_ns: When each of a list was taken [ns]; empty for a single value.
     """
 
     value: Value | list[Value]
@@ -81,6 +82,7 @@ class Picked:
     age_ns: int
     index: int
     interpolated: bool = False
+    stamps_ns: tuple[int, ...] = ()
 
 
 class Track:
@@ -114,8 +116,10 @@ class Track:
         if isinstance(policy, Window):
             # the first step has nobody before it: what bears its own stamp is its share
             first = int(np.searchsorted(self.times, time_ns if before_ns is None else before_ns + 1, "left"))
-            values = [self._read(place) for place in range(first, last + 1)]
-            return self._picked(values, last, time_ns) if values else None
+            values: list[Value] = [self._read(place) for place in range(first, last + 1)]
+            stamps = tuple(self.times[first : last + 1].tolist())
+            taken = time_ns - stamps[-1] if stamps else 0
+            return Picked(values, stamps[-1], taken, int(self._order[last]), stamps_ns=stamps) if stamps else None
         if isinstance(policy, Nearest):
             return self._nearest(time_ns, last, policy.tolerance_ns)
         if last < 0:
@@ -128,7 +132,7 @@ class Track:
     def _read(self, place: int) -> Value:
         return self._source.read(self._name, int(self._order[place]))
 
-    def _picked(self, value: Value | list[Value], place: int, time_ns: int) -> Picked:
+    def _picked(self, value: Value, place: int, time_ns: int) -> Picked:
         taken = int(self.times[place])
         return Picked(value, taken, time_ns - taken, int(self._order[place]))
 

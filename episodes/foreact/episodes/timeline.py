@@ -15,8 +15,9 @@ import numpy as np
 from foreact.episodes.sources.protocol import Source, Value
 from foreact.episodes.sync import Picked, Policy, Track, default_policy
 
-__all__ = ["Health", "Step", "Timeline", "digest", "health"]
+__all__ = ["COUNTED", "Health", "Step", "Timeline", "digest", "health"]
 
+COUNTED = ("step", "frame")  # clocks that count and do not tell time
 GAP = 2.5  # median periods without a sample that count as a gap
 
 
@@ -194,7 +195,7 @@ def digest(steps: Iterable[Step]) -> str:
     for step in steps:
         seen.update(f"{step.number} {step.time_ns}".encode())
         for name, picked in sorted(step.samples.items()):
-            seen.update(f"|{name} {picked.time_ns} {picked.interpolated}".encode())
+            seen.update(f"|{name} {picked.time_ns} {picked.stamps_ns} {picked.interpolated}".encode())
             for value in picked.value if isinstance(picked.value, list) else [picked.value]:
                 _update(seen, value)
     return seen.hexdigest()

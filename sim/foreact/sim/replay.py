@@ -1,4 +1,4 @@
-"""`foreact replay`: play what a NaN guard dumped, and find the number that went wrong first.
+"""`foreact replay` of a dump: play what a NaN guard wrote, and find the number that went wrong first.
 
 Shape letters: n = failed worlds, K = steps kept.
 """
@@ -23,7 +23,7 @@ from foreact.sim.replay_pictures import Values, draw_frames, draw_largest, large
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["Fault", "ReplayConfig", "faults", "kept_states", "replay"]
+__all__ = ["DumpConfig", "Fault", "faults", "kept_states", "replay_dump_folder"]
 
 # in the order in which they are looked at: a policy that sees a bad position commands a bad control, not the reverse
 STATE = ("qpos", "qvel", "act", "ctrl", "qfrc_applied", "xfrc_applied", "mocap_pos", "mocap_quat", "qacc_warmstart")
@@ -32,7 +32,7 @@ COLUMNS = ("world", "what went wrong", "step", "time [s]", "first wrong element"
 
 
 @dataclass(frozen=True)
-class ReplayConfig:
+class DumpConfig:
     """What to play.
 
     Attributes:
@@ -73,8 +73,8 @@ class Fault:
     value: float
 
 
-def replay(config: ReplayConfig, progress: ProgressFn = quiet) -> Outcome:
-    """Play what lies at a path: so far, the dump of a NaN guard.
+def replay_dump_folder(config: DumpConfig, progress: ProgressFn = quiet) -> Outcome:
+    """Play the dump of a NaN guard.
 
     Args:
         config: What to play.

@@ -207,7 +207,7 @@ def arrays(folder: Path, **changed: Any) -> None:
     ("harm", "said"),
     [
         (lambda folder: shutil.rmtree(folder), "dump does not exist. Check the path"),
-        (lambda folder: (shutil.rmtree(folder), folder.write_text("x")), "Not a directory"),
+        (lambda folder: (shutil.rmtree(folder), folder.write_text("x")), "no format is known that looks like this"),
         (lambda folder: (folder / "model.mjb").unlink(), "is no dump: expected steps.npz, model.mjb and about.json"),
         (lambda folder: cut(folder, "steps.npz"), "steps.npz is damaged: it is no zip file, or was cut short"),
         (lambda folder: turned(folder, "steps.npz"), "steps.npz is damaged: Bad CRC-32"),

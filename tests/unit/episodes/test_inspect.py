@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from foreact.episodes.inspect import InspectConfig, inspect
+from foreact.episodes.sources import SourceError
 from foreact.episodes.store import Episode, EpisodeStore, StoreError
 
 
@@ -83,5 +84,5 @@ def test_no_sheet_of_nothing(store: EpisodeStore, tmp_path: Path) -> None:
 
 
 def test_neither_store_nor_dataset(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="is not an episode store"):
+    with pytest.raises(SourceError, match="no format is known that looks like this"):
         inspect(InspectConfig(tmp_path))

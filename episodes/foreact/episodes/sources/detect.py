@@ -36,12 +36,12 @@ def open_collection(path: str | Path) -> Collection:
         path: A file or folder.
 
     Raises:
-        SourceError: Nothing is there, no format is known by its looks, or it is damaged.
+        FileNotFoundError: Nothing is there.
+        SourceError: No format is known by its looks, or it is damaged.
         ModuleNotFoundError: The reader needs a package that is not installed; the message says what to type.
     """
     path = Path(path)
-    if not path.exists():
-        raise SourceError(f"{path}: there is nothing")
+    path.stat()
     found = next((each for each in FORMATS if each.matches(path)), None)
     if found is None:
         known = "; ".join(f"{each.name} ({each.looks})" for each in FORMATS)
