@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -130,17 +131,27 @@ def _driver(config: PlayConfig, timeline: Timeline) -> str | float:
 
 
 def _run(config: PlayConfig, timeline: Timeline, times: np.ndarray, sinks: list[Any], progress: ProgressFn) -> Pacing:
-    replayer = Replayer(timeline, times, rate=config.rate or FASTEST, loop=config.web or config.loop > 1)
-    total, reported = len(times) * config.loop, 0.0
+    endless = config.web and config.rate > 0
+    replayer = Replayer(timeline, times, rate=config.rate or FASTEST, loop=endless or config.loop > 1)
+    total = len(times) * config.loop
+    with contextlib.suppress(KeyboardInterrupt) if config.web else contextlib.nullcontext():
+        _feed(replayer, sinks, 0 if endless else total, progress)
+        if config.web:
+            threading.Event().wait()  # the viewer stays
+    return replayer.pacing()
+
+
+def _feed(replayer: Replayer, sinks: list[Any], total: int, progress: ProgressFn) -> None:
+    """Show steps until there were `total`; 0 for no end."""
+    reported = 0.0
     for played, step in enumerate(replayer, start=1):
         for sink in sinks:
             sink.show(step)
-        if time.monotonic() - reported > 0.2 or step.number == len(times) - 1:
+        if time.monotonic() - reported > 0.2 or played == total:
             reported = time.monotonic()
-            progress(min(played, total), total, "replay")
-        if not config.web and played + replayer.pacing().dropped >= total:
+            progress(played, total or played, "replay")
+        if total and played + replayer.pacing().dropped >= total:
             replayer.stop()
-    return replayer.pacing()
 
 
 @contextlib.contextmanager
@@ -152,9 +163,10 @@ def _shown(config: PlayConfig, timeline: Timeline) -> Iterator[Any]:
 
     streams: dict[str, Stream] = {name: track.stream for name, track in timeline.tracks.items()}
     with ExitStack() as stack:
+        address = stack.enter_context(served_viewer()) if config.web else ""
         stream = stack.enter_context(rr.RecordingStream(APPLICATION))
         if config.web:
-            stream.connect_grpc(stack.enter_context(served_viewer()), default_blueprint=layout(streams))
+            stream.connect_grpc(address, default_blueprint=layout(streams))
             yield RerunSink(stream, streams)
             return
         assert config.out is not None

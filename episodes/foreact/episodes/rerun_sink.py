@@ -6,6 +6,8 @@ Each stream keeps its own stamps: what a step holds is shown at the time it was 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -163,12 +165,15 @@ def served_viewer(port: int = 9876, web_port: int = 9090) -> Iterator[str]:
     ]  # fmt: skip
     if taken := [each for each in (port, web_port) if _answers(each)]:
         raise RuntimeError(f"port {taken[0]} is taken; end what listens there, for example another replay")
-    viewer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    # a session of its own: Ctrl-C ends the replay first, and the replay ends the viewer
+    viewer = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         end = time.monotonic() + START_S
         while not (_answers(port) and _answers(web_port)):
             if viewer.poll() is not None or time.monotonic() > end:
-                viewer.kill()
+                _end(viewer)
                 last = (viewer.communicate()[1].strip().splitlines() or ["it said nothing"])[-1]
                 raise RuntimeError(f"the viewer did not start: {last}")
             time.sleep(0.05)
@@ -176,8 +181,14 @@ def served_viewer(port: int = 9876, web_port: int = 9090) -> Iterator[str]:
         print(f"watch at http://{LOOPBACK}:{web_port}/?url={quote(address, safe='')} until Ctrl-C", flush=True)
         yield address
     finally:
-        viewer.terminate()
-        viewer.wait(10)
+        _end(viewer)
+
+
+def _end(viewer: subprocess.Popen[str]) -> None:
+    """End the process and the one it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(viewer.pid, signal.SIGTERM)
+    viewer.wait(10)
 
 
 def _answers(port: int) -> bool:
