@@ -109,14 +109,34 @@ class LeRobotReader:
         Raises:
             StoreError: the file is missing, damaged, or holds another number of rows.
         """
-        row = episode.row
-        chunk, file = row["data/chunk_index"], row["data/file_index"]
-        path = self.path / self._info["data_path"].format(chunk_index=chunk, file_index=file)
-        table = _read_table(path, None, episode.index)
+        table = self.rows(episode)
+        self._check_time(table, episode, self.data_file(episode))
+        return table
+
+    def rows(self, episode: LeRobotEpisode, columns: list[str] | None = None) -> "pa.Table":
+        """Some columns of all rows of an episode, whatever their times; None for every column of the table.
+
+        Raises:
+            StoreError: the file is missing, damaged, or holds another number of rows.
+        """
+        path = self.data_file(episode)
+        table = _read_table(path, columns, episode.index)
         if table.num_rows != episode.length:
             raise StoreError(f"{path}: episode {episode.index} has {table.num_rows} rows, expected {episode.length}")
-        self._check_time(table, episode, path)
         return table
+
+    def data_file(self, episode: LeRobotEpisode) -> Path:
+        """The file that holds an episode's rows."""
+        row = episode.row
+        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
+        return self.path / self._info["data_path"].format(**place)
+
+    def video_file(self, episode: LeRobotEpisode, name: str) -> tuple[Path, float]:
+        """The file that holds an episode's frames of a camera, and the time of its first frame in there [s]."""
+        row, prefix = episode.row, f"videos/{name}/"
+        place = {"chunk_index": row[f"{prefix}chunk_index"], "file_index": row[f"{prefix}file_index"]}
+        path = self.path / self._info["video_path"].format(video_key=name, **place)
+        return path, float(row[f"{prefix}from_timestamp"])
 
     def column(self, table: "pa.Table", name: str) -> np.ndarray:
         """A numeric column as (T, ...) of its declared dtype and shape.
@@ -144,7 +164,7 @@ class LeRobotReader:
         """
         feature = self.features[name]
         if feature.dtype == "image":
-            frames = [_decode_image(cell, f"{self.path}: {name}") for cell in table.column(name).to_pylist()]
+            frames = [decode_image(cell, f"{self.path}: {name}") for cell in table.column(name).to_pylist()]
         elif feature.is_depth:
             raise StoreError(f"{self.path}: {name} is depth in a video, which is quantised; only depth images are read")
         else:
@@ -191,11 +211,7 @@ class LeRobotReader:
 
     def _decode_video(self, episode: LeRobotEpisode, name: str) -> list[np.ndarray]:
         av = _require("av")
-        row, prefix = episode.row, f"videos/{name}/"
-        path = self.path / self._info["video_path"].format(
-            video_key=name, chunk_index=row[f"{prefix}chunk_index"], file_index=row[f"{prefix}file_index"]
-        )
-        start = float(row[f"{prefix}from_timestamp"])
+        path, start = self.video_file(episode, name)
         frames: list[np.ndarray] = []
         try:
             with av.open(str(path)) as container:
@@ -282,7 +298,12 @@ def _first(tasks: list[str]) -> str:
     return tasks[0] if tasks else ""
 
 
-def _decode_image(cell: object, where: str) -> np.ndarray:
+def decode_image(cell: object, where: str) -> np.ndarray:
+    """A cell of an image column as uint8 (H, W, 3), or uint16 (H, W) [mm] for depth.
+
+    Raises:
+        StoreError: not embedded, damaged, or of another form.
+    """
     image_module = _require("PIL.Image")
     content = cell.get("bytes") if isinstance(cell, dict) else None
     if not isinstance(content, bytes):
@@ -290,7 +311,7 @@ def _decode_image(cell: object, where: str) -> np.ndarray:
     try:
         with image_module.open(io.BytesIO(content)) as image:
             pixels = np.asarray(image)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
         raise StoreError(f"{where}: an image cannot be decoded: {error}") from error
     if (pixels.dtype, pixels.ndim) == (np.dtype(np.uint8), 3) and pixels.shape[2] == 3:
         return pixels
