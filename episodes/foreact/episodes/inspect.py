@@ -41,7 +41,8 @@ def inspect(config: InspectConfig, progress: ProgressFn = quiet) -> Outcome:
     Raises:
         StoreError: neither of the two, damaged, or `verify` found problems (all are listed).
     """
-    if is_lerobot(config.path):
+    version_2 = (config.path / "meta" / "episodes.jsonl").is_file()
+    if is_lerobot(config.path) and not version_2:
         return _inspect_lerobot(config)
     if config.path.exists() and not (config.path / "zarr.json").is_file():
         return _inspect_others(config, progress)
