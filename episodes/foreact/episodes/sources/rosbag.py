@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from foreact.episodes import strictjson
 from foreact.episodes.outcome import JSON
 from foreact.episodes.sources.parts import PartsSource, Recordings
 from foreact.episodes.sources.protocol import Collection, SourceError
 from foreact.episodes.sources.rosbag_mcap import MAGIC, McapFile
 from foreact.episodes.sources.rosbag_metadata import BagInfo, read_info
+from foreact.episodes.sources.rosbag_own import RECORD
 from foreact.episodes.sources.rosbag_sqlite import SqliteFile
 from foreact.episodes.sources.rosbag_streams import Streams
 from foreact.episodes.sources.rosbag_tracks import BagFile, Tracks, inflated
@@ -33,8 +35,12 @@ class BagSource(PartsSource):
     """A bag: its streams, and beside their stamps the other clock that ROS bags have."""
 
     def __init__(self, key: str, streams: Streams, metadata: Mapping[str, JSON], notes: Sequence[str]) -> None:
-        super().__init__(key, streams.parts, metadata=metadata, notes=notes, close=streams.tracks.close)
-        self._log, self._headers = streams.log, streams.headers
+        own, metadata = _own(streams), dict(metadata)
+        task = own.get("task", "")
+        if "metadata" in own:
+            metadata = {**_object(own["metadata"]), "mcap": metadata}
+        super().__init__(key, streams.parts, task=task, metadata=metadata, notes=notes, close=streams.tracks.close)
+        self._log, self._headers, self._packed = streams.log, streams.headers, streams.packed
 
     def log_stamps(self, stream: str) -> np.ndarray:
         """When a stream's samples were written into the bag, int64 (n,) [ns].
@@ -47,6 +53,10 @@ class BagSource(PartsSource):
     def header_stamps(self, stream: str) -> np.ndarray | None:
         """The stamps in a stream's headers, int64 (n,) [ns], 0 where a message has none; None if none has one."""
         return self._headers.get(stream)
+
+    def packed(self, stream: str, index: int) -> tuple[str, bytes] | None:
+        """Format, in ROS's words, and bytes of a picture that is packed in the bag; None of others."""
+        return self._packed[stream](index) if stream in self._packed else None
 
 
 def open_collection(path: Path) -> Collection:
@@ -178,6 +188,20 @@ def _unzstd(data: bytes) -> bytes:
 
 def _refusals(refused: Mapping[str, str]) -> list[str]:
     return [f"the topic {topic} is left out: {why}" for topic, why in refused.items()]
+
+
+def _own(streams: Streams) -> dict[str, str]:
+    """What our own writer noted of the recording; empty in files of others."""
+    says = [file.says.get(RECORD) for file in streams.tracks.files if isinstance(file, McapFile)]
+    return next((each for each in says if each), {})
+
+
+def _object(text: str) -> dict[str, JSON]:
+    try:
+        found = strictjson.loads(text)
+    except (strictjson.StrictJsonError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _nothing(streams: Streams) -> str:

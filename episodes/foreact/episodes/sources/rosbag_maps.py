@@ -76,8 +76,7 @@ def _xyz(*messages: Message) -> np.ndarray:
 
 
 def _vector(unit: str, pick: Callable[[Message], np.ndarray], elements: tuple[str, ...], suffix: str = "") -> Branch:
-    parts = ",".join(unit.split(",") * (len(elements) // len(unit.split(","))))
-    return Branch("vector", (len(elements),), "float64", pick, suffix, parts, elements)
+    return Branch("vector", (len(elements),), "float64", pick, suffix, unit, elements)
 
 
 def _pose(pick: Callable[[Message], np.ndarray], child: str = "") -> Branch:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foreact.episodes.sources.protocol import SourceError
+from foreact.episodes.sources.rosbag_own import STREAM
 from foreact.episodes.sources.rosbag_tracks import LARGEST, ByteCache, Definition, Place, Track, Tracks, inflated
 
 if TYPE_CHECKING:
     from mcap.records import Channel, Schema
 
-__all__ = ["MAGIC", "STREAM", "McapFile"]
+__all__ = ["MAGIC", "McapFile"]
 
 MAGIC = b"\x89MCAP0\r\n"
 HEAD = struct.Struct("<BQ")  # opcode, length
@@ -29,8 +30,10 @@ CHUNK = struct.Struct("<QQQII")  # first time, last time, size, checksum, length
 FOOTER = struct.Struct("<QQI")  # start of the summary, of its offsets, checksum
 FOOTER_BYTES = HEAD.size + FOOTER.size + len(MAGIC)
 SMALL = 16 << 20  # bytes of a record that is no chunk, message or attachment
-OP = {"footer": 2, "schema": 3, "channel": 4, "message": 5, "chunk": 6, "chunk index": 8, "statistics": 11, "end": 15}
-STREAM = "foreact.stream"  # key of a channel's metadata under which our own files describe the stream
+OP = {
+    **{"footer": 2, "schema": 3, "channel": 4, "message": 5, "chunk": 6, "chunk index": 8},
+    **{"attachment": 9, "statistics": 11, "metadata": 12, "end": 15},
+}
 RAW = -1  # "chunk" of a message that lies in no chunk
 
 
@@ -60,10 +63,14 @@ class McapFile:
 
     Args:
         path: Of the file.
+
+    Attributes:
+        says: What its metadata records say, by their names; known after the scan.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.says: dict[str, dict[str, str]] = {}
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, Channel] = {}
         self._cache = ByteCache()
@@ -148,6 +155,12 @@ class McapFile:
                 walk.loose.append((channel, log, offset + MESSAGE.size, length - MESSAGE.size))
             elif opcode in (OP["schema"], OP["channel"]) and length <= SMALL:
                 self._define(opcode, self._bytes(offset, length), walk)
+            elif opcode == OP["metadata"] and length <= SMALL:
+                record = _parsed(opcode, self._bytes(offset, length))
+                if record is not None:
+                    self.says[record.name] = record.metadata
+            elif opcode == OP["attachment"]:
+                walk.notes.append(f"an attachment of {length} bytes is not read")
             elif opcode == OP["end"]:
                 walk.ended = True
                 self._check_data(walk, offset, length)
@@ -292,12 +305,13 @@ class McapFile:
 
 
 def _parsed(opcode: int, content: bytes) -> Any:
-    """A schema or channel; None if it is damaged."""
+    """A schema, channel or metadata; None if it is damaged."""
     from mcap.data_stream import ReadDataStream
     from mcap.exceptions import McapError
-    from mcap.records import Channel, Schema
+    from mcap.records import Channel, Metadata, Schema
 
+    kinds = {OP["schema"]: Schema, OP["channel"]: Channel, OP["metadata"]: Metadata}
     try:
-        return (Schema if opcode == OP["schema"] else Channel).read(ReadDataStream(BytesIO(content)))
+        return kinds[opcode].read(ReadDataStream(BytesIO(content)))
     except (McapError, ValueError, struct.error):
         return None

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from foreact.episodes.sources.protocol import SourceError, Stream, Value
 from foreact.episodes.sources.rosbag_cdr import CdrError, decode
 from foreact.episodes.sources.rosbag_maps import POSE, Branch, branches, pose
 from foreact.episodes.sources.rosbag_names import hand_or_gaze, stream_name
+from foreact.episodes.sources.rosbag_own import described, restored
 from foreact.episodes.sources.rosbag_tracks import Track, Tracks
 from foreact.episodes.sources.rosbag_types import DefinitionError, full_name
 
@@ -41,6 +42,7 @@ class Streams:
         cameras: The first camera description of each topic that holds them.
         notes: What was left out, and why.
         refused: Topics that cannot be decoded at all, and why.
+        packed: Format and bytes of the pictures of streams that hold packed ones.
     """
 
     tracks: Tracks
@@ -50,6 +52,7 @@ class Streams:
     cameras: dict[str, JSON] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    packed: dict[str, Callable[[int], tuple[str, bytes]]] = field(default_factory=dict)
 
     def enter(self, track: Track) -> None:
         """Make the streams of one topic."""
@@ -91,9 +94,14 @@ class Streams:
             return
         for branch in found or (Branch("event", (), "str", _event),):
             self._add(track, messages.reader(branch), branch)
+            if track.definition.type.endswith("msg/CompressedImage") and self.parts:
+                self.packed[self.parts[-1].stream.name] = lambda index: _packed(messages.message(index))
 
     def _add(self, track: Track, read: Callable[[int], Value], branch: Branch) -> None:
         header, log = track.header, track.log
+        if track.definition.stream:
+            self._own(track, read, log)
+            return
         stamped = bool(len(header)) and bool((header > 0).all())
         name = self._free(stream_name(track.topic) + branch.suffix, track.definition.type)
         if not stamped and (header > 0).any():
@@ -117,6 +125,16 @@ class Streams:
             says,
         )
         self._keep(stream, header if stamped else log, read, log, header if (header > 0).any() else None)
+
+    def _own(self, track: Track, read: Callable[[int], Value], log: np.ndarray) -> None:
+        """A stream that our own writer described: its stamps are the log times."""
+        try:
+            stream = described(track.definition.stream)
+        except ValueError as error:
+            self.notes.append(f"{track.topic} is left out: its description is damaged: {error}")
+            return
+        stream = replace(stream, name=self._free(stream.name, track.topic))
+        self._keep(stream, log, lambda index: restored(read(index), stream), log, None)
 
     def _keep(
         self,
@@ -233,6 +251,10 @@ class _Json:
         except (UnicodeDecodeError, strictjson.StrictJsonError, RecursionError) as error:
             raise SourceError(f"{self.track.topic}: message {index} is no JSON: {error}") from None
         return text
+
+
+def _packed(message: Mapping[str, Any]) -> tuple[str, bytes]:
+    return str(message["format"]), message["data"].tobytes()
 
 
 def _nothing(_: Mapping[str, Any]) -> Value:

@@ -19,7 +19,7 @@ from foreact.episodes.sources import SourceError, open_collection
 from foreact.episodes.sources.rosbag import BagSource
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
-T = STORE.types
+T: dict[str, Any] = dict(STORE.types)
 Row = tuple[str, Any]
 SEC = 1_000_000_000
 
@@ -152,7 +152,7 @@ def vectors() -> list[tuple[str, Any, str, str, list[float]]]:
         ("odom", odometry, "pose", "m,m,m,1,1,1,1", POSE),
         ("odom.twist", odometry, "vector", "m/s,m/s,m/s,rad/s,rad/s,rad/s", six),
         ("imu", imu(header(5), q, yes, xyz("Vector3", 1, 2, 3), yes, some, no), "imu", "rad/s,rad/s,rad/s", [1, 2, 3]),
-        ("imu.orientation", imu(header(5), q, yes, some, no, some, no), "vector", "1,1,1,1", [1, 0, 0, 0]),
+        ("imu.orientation", imu(header(5), q, yes, some, no, some, no), "vector", "1", [1, 0, 0, 0]),
         ("j.position", joints, "vector", "", [1, 2]),
         ("j.effort", joints, "vector", "", [3, 4]),
         ("fix", fix, "vector", "deg,deg,m", [48.5, 9.25, 300.0]),
@@ -160,7 +160,7 @@ def vectors() -> list[tuple[str, Any, str, str, list[float]]]:
         ("t", T[geometry + "TransformStamped"](header(5), "tool", transform), "pose", "m,m,m,1,1,1,1", POSE),
         ("w", T[geometry + "WrenchStamped"](header(5), wrench), "vector", "N,N,N,N m,N m,N m", six),
         ("tw", twist, "vector", "m/s,m/s,m/s,rad/s,rad/s,rad/s", six),
-        ("v", xyz("Vector3", 1, 2, 3), "vector", ",,", [1, 2, 3]),
+        ("v", xyz("Vector3", 1, 2, 3), "vector", "", [1, 2, 3]),
         ("n", T["std_msgs/msg/Int64"](-(2**62) - 1), "vector", "", [-(2**62) - 1]),
         ("b", T["std_msgs/msg/Bool"](True), "vector", "", [True]),
         ("temp", T["sensor_msgs/msg/Temperature"](header(5), 21.5, 0.0), "vector", "degC", [21.5]),
