@@ -37,7 +37,8 @@ class Table:
     def __init__(self, path: Path, columns: dict[str, np.ndarray | list[str]], time: str, scale: int) -> None:
         self.path, self.columns = path, columns
         times = np.asarray(columns[time])
-        if len(times) and np.abs(times).max() > MOST_MICROSECONDS * 1000 // scale:
+        most = MOST_MICROSECONDS * 1000 // scale
+        if len(times) and not -most <= times.min() <= times.max() <= most:
             raise SourceError(f"{path}: a time in {time} is too large")
         self.stamps = times * scale
 
