@@ -199,7 +199,7 @@ def _own(streams: Streams) -> dict[str, str]:
 def _object(text: str) -> dict[str, JSON]:
     try:
         found = strictjson.loads(text)
-    except (strictjson.StrictJsonError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

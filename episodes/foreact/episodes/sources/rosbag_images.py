@@ -6,6 +6,8 @@ Shape letters: H and W = image height and width.
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,6 +36,7 @@ ENCODINGS: dict[str, tuple[str, int, str]] = {
     "32FC1": ("f4", 1, "m"),
     **{f"bayer_{order}8": ("u1", 1, "bayer") for order in ("rggb", "bggr", "gbrg", "grbg")},
 }
+BROKEN = (OSError, ValueError, SyntaxError, LookupError, TypeError, EOFError, ArithmeticError, MemoryError)
 LEAD = 12  # bytes of parameters before the picture of a compressedDepth message
 
 
@@ -108,7 +111,7 @@ def _open(data: bytes) -> Any:
         raise ModuleNotFoundError("pictures need Pillow: pip install 'foreact[data]'") from None
     try:
         return Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*BROKEN, struct.error, zlib.error, Image.DecompressionBombError) as error:
         raise CdrError(f"not a picture: {error}") from None
 
 
@@ -118,15 +121,12 @@ def _head(data: bytes) -> tuple[int, int, str]:
 
 
 def _opened(message: Message, lead: int, dtype: str) -> np.ndarray:
-    import struct
-    import zlib
-
     image = _open(bytes(message["data"])[lead:])
     try:
         if dtype == "uint8" and image.mode not in ("L", "RGB"):
             image = image.convert("L" if image.mode == "1" else "RGB")
         pixels = np.array(image)
-    except (OSError, ValueError, SyntaxError, IndexError, struct.error, zlib.error, MemoryError) as error:
+    except (*BROKEN, struct.error, zlib.error) as error:
         raise CdrError(f"a damaged picture: {error}") from None
     if dtype == "uint16" and (pixels.dtype == np.uint8 or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 65535):
         raise CdrError(f"a picture of {pixels.dtype}, not of 16 bits")

@@ -46,7 +46,7 @@ class _Walk:
         loose: Channel, log time, offset and length of messages outside chunks.
         notes: What is damaged.
         ended: Whether the walk met the end of the data.
-        orphans: Messages whose channel is not defined.
+        orphans: Messages whose channel is not defined or whose time is impossible.
         total: Messages by the statistics; None where they are lacking.
     """
 
@@ -91,7 +91,9 @@ class McapFile:
         for channel in self._channels:  # those without messages as well
             self._track(tracks, channel, {})
         if walk.orphans:
-            walk.notes.append(f"{walk.orphans} messages are left out: their channels are not defined")
+            walk.notes.append(
+                f"{walk.orphans} messages are left out: their channels are not defined, or their times lie past 2^63 ns"
+            )
         if not entered and (walk.notes or not walk.ended):
             raise SourceError(
                 f"{self.path} holds no message that can be read: {'; '.join(walk.notes[:3]) or 'cut off'}"
@@ -123,9 +125,12 @@ class McapFile:
         """Bytes of the file; checked against its size before anything is allocated."""
         if offset + length > self._size:
             raise SourceError(f"{length} bytes at {offset} lie past the end of the file")
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            found = file.read(length)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                found = file.read(length)
+        except OSError as error:
+            raise SourceError(f"cannot be read: {error}") from None
         if len(found) != length:
             raise SourceError("the file became shorter while it was read")
         return found
@@ -227,11 +232,11 @@ class McapFile:
         known: dict[int, Track | None] = {}
         for channel, log, offset, length in walk.loose:
             track = self._track(tracks, channel, known)
-            if track is None:
-                walk.orphans += 1
+            head = self._bytes(offset, min(length, 1 << 10))
+            if track is not None and tracks.add(track, log, head, (RAW, offset, length)):
+                entered += 1
             else:
-                head = self._bytes(offset, min(length, 1 << 10))
-                entered += tracks.add(track, log, head, (RAW, offset, length))
+                walk.orphans += 1
         return entered
 
     def _chunks(self, tracks: Tracks, walk: _Walk) -> int:
@@ -258,10 +263,11 @@ class McapFile:
                 channel, _, log, _ = MESSAGE.unpack_from(data, at)
                 track = known[channel] if channel in known else self._track(tracks, channel, known)
                 first = at + MESSAGE.size
-                if track is None:
-                    walk.orphans += 1
+                place = (chunk, first, at + length - first)
+                if track is not None and tracks.add(track, log, view[first : at + length], place):
+                    entered += 1
                 else:
-                    entered += tracks.add(track, log, view[first : at + length], (chunk, first, at + length - first))
+                    walk.orphans += 1
             elif opcode in (OP["schema"], OP["channel"]) and length <= SMALL:
                 self._define(opcode, data[at : at + length], walk)
             at += length

@@ -13,7 +13,7 @@ from foreact.episodes.sources.protocol import SourceError
 
 __all__ = ["BagInfo", "read_info"]
 
-LARGEST = 16 << 20
+LARGEST = 2 << 20
 ROOT = "rosbag2_bagfile_information"
 
 
@@ -48,7 +48,7 @@ def read_info(path: Path) -> BagInfo:
         raise SourceError(f"{path} is larger than {LARGEST} bytes")
     try:
         found = _loader()(path.read_text("utf-8")).get_single_data()
-    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, TypeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, TypeError, OverflowError) as error:
         raise SourceError(f"{path} is damaged: {str(error)[:300]}") from None
     info = found.get(ROOT) if isinstance(found, dict) else None
     if not isinstance(info, dict) or not isinstance(info.get("relative_file_paths"), list):

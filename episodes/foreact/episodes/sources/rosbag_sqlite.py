@@ -95,15 +95,15 @@ class SqliteFile:
         found = {row[0]: (row[1], row[2]) for row in self._rows("SELECT name, type, sql FROM sqlite_master")}
         for table, columns in TABLES.items():
             kind, sql = found.get(table, ("", ""))
-            text = str(sql).upper()
-            if kind != "table" or "VIRTUAL" in text or "GENERATED" in text or " AS (" in text:
+            if kind != "table" or "VIRTUAL" in str(sql).upper():
                 raise SourceError(f"{self.path} is not a bag: it has no plain table {table!r}")
             lacking = set(columns) - self._columns(table)
             if lacking:
                 raise SourceError(f"{self.path}: table {table!r} has no column {', '.join(sorted(lacking))}")
 
     def _columns(self, table: str) -> set[str]:
-        return {row[1] for row in self._rows(f"PRAGMA table_info({table})")}  # a name of ours, not of the file
+        """Stored columns, without computed ones; the table's name is ours, not the file's."""
+        return {row[1] for row in self._rows(f"PRAGMA table_xinfo({table})") if not row[6]}
 
     def _definitions(self) -> dict[str, tuple[str, bytes]]:
         if not set(DEFINITIONS) <= self._columns("message_definitions"):
@@ -128,7 +128,9 @@ class SqliteFile:
             for row, topic, log, head in self._rows(
                 f"SELECT id, topic_id, timestamp, {begin} FROM messages ORDER BY id"
             ):
-                if topic not in topics or not isinstance(log, int) or not isinstance(head, bytes):
+                if topic not in topics or not (
+                    isinstance(row, int) and isinstance(log, int) and isinstance(head, bytes)
+                ):
                     lost += 1
                     continue
                 tracks.add(topics[topic], log, head, (row, 0, 0))

@@ -27,6 +27,8 @@ __all__ = ["Streams"]
 TF = "tf2_msgs/msg/TFMessage"
 INFO = "sensor_msgs/msg/CameraInfo"
 OPAQUE = ("protobuf", "flatbuffer", "ros1", "cbor", "msgpack")
+ODD = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError)
+"""What a definition of another form under a known name leads to."""
 TRIES = 5  # first messages that are looked at to learn what a topic is
 
 
@@ -84,7 +86,7 @@ class Streams:
             self.cameras[track.topic] = _plain(first)
         try:
             found = hand_or_gaze(track.topic, first) or branches(messages.name, first)
-        except (CdrError, LookupError, TypeError, ValueError, OverflowError) as error:
+        except ODD as error:
             found = ()
             self.notes.append(f"{track.topic} is given as events: {error}")
         if not found and track.definition.type.endswith(("msg/Image", "msg/CompressedImage")):
@@ -130,7 +132,7 @@ class Streams:
         """A stream that our own writer described: its stamps are the log times."""
         try:
             stream = described(track.definition.stream)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self.notes.append(f"{track.topic} is left out: its description is damaged: {error}")
             return
         stream = replace(stream, name=self._free(stream.name, track.topic))
@@ -159,14 +161,12 @@ class Streams:
         lost = 0
         for index in range(len(track)):
             try:
-                found = messages.message(index)["transforms"]
-            except SourceError:
+                found = [_stamped(each) for each in messages.message(index)["transforms"]]
+            except ODD:
                 lost += 1
                 continue
-            for number, each in enumerate(found):
-                stamp = each["header"]["stamp"]["sec"] * 1_000_000_000 + each["header"]["stamp"]["nanosec"]
-                pair = (each["header"]["frame_id"], each["child_frame_id"])
-                places.setdefault(pair, []).append((stamp, index, number))
+            for number, (stamp, *pair) in enumerate(found):
+                places.setdefault((pair[0], pair[1]), []).append((stamp, index, number))
         if lost:
             self.notes.append(f"{track.topic}: {lost} messages are damaged and left out")
         for (frame, child), rows in places.items():
@@ -175,7 +175,10 @@ class Streams:
     def _transform(self, track: Track, messages: _Messages, frame: str, child: str, rows: np.ndarray) -> None:
         def read(row: int) -> np.ndarray:
             _, index, number = map(int, rows[row])
-            return pose(messages.message(index)["transforms"][number]["transform"], "translation", "rotation")
+            try:
+                return pose(messages.message(index)["transforms"][number]["transform"], "translation", "rotation")
+            except ODD as error:
+                raise SourceError(f"{track.topic}: message {index}: {error}") from None
 
         header, log = rows[:, 0].copy(), track.log[rows[:, 1]]
         stamped = bool((header > 0).all())
@@ -228,9 +231,9 @@ class _Messages:
         def read(index: int) -> Value:
             try:
                 value = branch.pick(self.message(index))
-            except (CdrError, LookupError, TypeError, ValueError, OverflowError) as error:
-                if isinstance(error, SourceError):
-                    raise
+            except SourceError:
+                raise
+            except ODD as error:
                 raise SourceError(f"{self._track.topic}: message {index}: {error}") from None
             return value.copy() if isinstance(value, np.ndarray) and not value.flags.writeable else value
 
@@ -248,9 +251,16 @@ class _Json:
         try:
             text = self.tracks.payload(self.track, index).decode("utf-8")
             strictjson.loads(text)
-        except (UnicodeDecodeError, strictjson.StrictJsonError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise SourceError(f"{self.track.topic}: message {index} is no JSON: {error}") from None
         return text
+
+
+def _stamped(transform: Mapping[str, Any]) -> tuple[int, str, str]:
+    """Stamp [ns], frame and child of a transform."""
+    head = transform["header"]
+    stamp = int(head["stamp"]["sec"]) * 1_000_000_000 + int(head["stamp"]["nanosec"])
+    return stamp, str(head["frame_id"]), str(transform["child_frame_id"])
 
 
 def _packed(message: Mapping[str, Any]) -> tuple[str, bytes]:

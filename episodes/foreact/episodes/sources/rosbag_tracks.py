@@ -20,6 +20,7 @@ __all__ = ["LARGEST", "BagFile", "ByteCache", "Definition", "Place", "Track", "T
 
 LARGEST = 512 << 20  # bytes of a chunk or a message; more is taken for damage
 CACHED = 64 << 20
+SAFE, RATIO = 64 << 20, 1000  # more than this, unpacked from a thousandth, is taken for a bomb
 INT64 = 1 << 63
 
 Place = tuple[int, int, int]
@@ -238,9 +239,10 @@ def inflated(data: bytes, compression: str, size: int | None) -> bytes:
         SourceError: Another size, damaged, too large, or another compression.
         ModuleNotFoundError: The package for it is lacking.
     """
-    if size is not None and size > LARGEST:
-        raise SourceError(f"{size} bytes are more than the {LARGEST} that are taken for possible")
-    limit = (LARGEST if size is None else size) + 1
+    most = min(LARGEST, max(SAFE, RATIO * len(data)))
+    if size is not None and size > most:
+        raise SourceError(f"{len(data)} bytes that unpack to {size} are taken for damage")
+    limit = (most if size is None else size) + 1
     if not compression:
         found = data
     elif compression == "zstd":
@@ -249,8 +251,8 @@ def inflated(data: bytes, compression: str, size: int | None) -> bytes:
         found = _lz4(data, limit)
     else:
         raise SourceError(f"the compression {compression!r} is not known")
-    if len(found) > LARGEST or (size is not None and len(found) != size):
-        raise SourceError(f"unpacks to another size than {size} bytes")
+    if len(found) > most or (size is not None and len(found) != size):
+        raise SourceError(f"{len(data)} bytes unpack to another size than {size or f'at most {most}'}")
     return found
 
 

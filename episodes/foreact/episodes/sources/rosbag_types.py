@@ -58,6 +58,10 @@ class Field:
     count: int | None = None
 
 
+TIME_FIELDS = (Field("sec", "int32"), Field("nanosec", "uint32"))
+HEAD_FIELDS = (Field("stamp", TIME), Field("frame_id", "string"))
+
+
 @dataclass(frozen=True)
 class Types:
     """The message types of one definition.
@@ -73,7 +77,8 @@ class Types:
     def stamped(self, name: str) -> bool:
         """Whether a message begins with a standard header."""
         first = self.fields[name][:1]
-        return bool(first) and first[0].type == HEADER and first[0].count is None
+        begins = bool(first) and first[0].type == HEADER and first[0].count is None
+        return begins and self.fields[HEADER] == HEAD_FIELDS and self.fields[TIME] == TIME_FIELDS
 
 
 @lru_cache(maxsize=256)
@@ -93,8 +98,8 @@ def parse(name: str, encoding: str, text: str) -> Types:
     if encoding not in ("ros2msg", "ros2idl"):
         raise DefinitionError(f"the definition of {name} is written in {encoding or 'nothing'}")
     fields: dict[str, tuple[Field, ...]] = {
-        TIME: (Field("sec", "int32"), Field("nanosec", "uint32")),
-        DURATION: (Field("sec", "int32"), Field("nanosec", "uint32")),
+        TIME: TIME_FIELDS,
+        DURATION: TIME_FIELDS,
     }
     for owner, body in _sections(full_name(name, name), text):
         fields |= _from_idl(body) if encoding == "ros2idl" else {owner: _from_msg(owner, body)}
