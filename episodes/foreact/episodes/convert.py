@@ -1,4 +1,4 @@
-"""`foreact convert`: episode store to LeRobotDataset v3.0 and back."""
+"""`foreact convert`: episode store to LeRobotDataset v3.0 and back; any recording to MCAP."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,14 @@ class ConvertConfig:
     """What to convert into what.
 
     Args:
-        source: episode store (to=lerobot) or LeRobotDataset v3.0 folder (to=store).
+        source: episode store (to=lerobot), LeRobotDataset v3.0 folder (to=store), or any recording (to=mcap).
         out: folder to write; must not exist.
-        to: "lerobot" or "store".
+        to: "lerobot", "store" or "mcap".
         video: to=lerobot only: rgb as AV1 video, which is small and lossy, instead of PNG.
         episodes: to=store only: indices to import; empty = all.
         chunk_length: to=store only: actions per policy call in the contract derived for a foreign dataset.
+        recordings: to=mcap only: keys of the recordings; empty = all.
+        drop: to=mcap only: streams to leave out, names or patterns such as audio*.
     """
 
     source: Path
@@ -30,6 +32,8 @@ class ConvertConfig:
     video: bool = False
     episodes: tuple[int, ...] = ()
     chunk_length: int = 16
+    recordings: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
 
 
 def convert(config: ConvertConfig, progress: ProgressFn = quiet) -> Outcome:
@@ -38,7 +42,15 @@ def convert(config: ConvertConfig, progress: ProgressFn = quiet) -> Outcome:
     Raises:
         StoreError: `out` exists, or the source cannot be converted; the message says what and where.
     """
-    if config.to == "lerobot":
+    if config.to != "mcap" and (config.recordings or config.drop):
+        raise StoreError("recordings= and drop= work with to=mcap only")
+    if config.to == "mcap":
+        from foreact.episodes.convert_mcap import convert_mcap
+
+        if config.video or config.episodes:
+            raise StoreError("video= and episodes= do not work with to=mcap")
+        figures = convert_mcap(config.source, config.out, config.recordings, config.drop, progress)
+    elif config.to == "lerobot":
         if config.episodes:
             raise StoreError("episodes= works with to=store only")
         figures = export_lerobot(EpisodeStore.open(config.source), config.out, config.video, progress)
@@ -47,7 +59,7 @@ def convert(config: ConvertConfig, progress: ProgressFn = quiet) -> Outcome:
             raise StoreError("video= works with to=lerobot only")
         figures = import_lerobot(config.source, config.out, config.chunk_length, config.episodes, progress)
     else:
-        raise StoreError(f"to={config.to!r}: expected to=lerobot or to=store")
+        raise StoreError(f"to={config.to!r}: expected to=lerobot, to=store or to=mcap")
     rows = tuple((name.replace("_", " "), _text(value)) for name, value in figures.items())
     return Outcome(config.out, figures, ("figure", "value"), rows)
 

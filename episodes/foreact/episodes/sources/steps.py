@@ -137,7 +137,7 @@ class Column:
         return self.read_range(index, index + 1)[0]
 
 
-def column_part(column: Column, name: str, steps: Steps, **about: Any) -> Part:
+def column_part(column: Column, name: str, steps: Steps, /, **about: Any) -> Part:
     """A part that reads rows of a numeric array when asked.
 
     Args:

@@ -1,5 +1,8 @@
 """Real recordings where they lie beside the repository, and damage to order."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +64,48 @@ def damage() -> Callable[[bytes, int], bytes]:
 @pytest.fixture(scope="session")
 def read_everything() -> Callable[[Collection], int]:
     return read_all
+
+
+WORKER = """
+import importlib.util, json, resource, signal, sys
+from pathlib import Path
+
+conftest, target, opened, first, last = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+spec = importlib.util.spec_from_file_location("damage", conftest)
+assert spec is not None and spec.loader is not None
+tools = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tools)
+from foreact.episodes.sources import SourceError, open_collection
+
+file, counts = Path(target), {"error": 0, "read": 0}
+whole = file.read_bytes()
+for seed in range(int(first), int(last)):
+    print(seed, file=sys.stderr, flush=True)
+    file.write_bytes(tools.damaged(whole, seed))
+    signal.alarm(20)
+    try:
+        tools.read_all(open_collection(opened))
+    except SourceError:
+        counts["error"] += 1
+    else:
+        counts["read"] += 1
+    signal.alarm(0)
+file.write_bytes(whole)
+print(json.dumps(counts))
+"""
+
+
+def damage_apart(target: Path, opened: Path, first: int, last: int) -> dict[str, int]:
+    """Damage a file by seeds and read it, in a process of its own: a crash, a hang or 8 GiB of memory fail the test."""
+    words = [__file__, target, opened, first, last]
+    command = [sys.executable, "-P", "-c", WORKER, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ended by {done.returncode} at seed\n{done.stderr[-3000:]}"
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def damage_in_a_process() -> Callable[[Path, Path, int, int], dict[str, int]]:
+    return damage_apart
