@@ -86,11 +86,11 @@ class Chunks:
 
 def _pick(mapped: mmap.mmap, places: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
     data = np.frombuffer(mapped, np.uint8)
-    columns = np.arange(out.shape[1])
+    windows = np.lib.stride_tricks.sliding_window_view(data, out.shape[1])
     for start in range(0, len(rows), BLOCK):
         part = slice(start, start + BLOCK)
-        out[rows[part]] = data[places[part, None] + columns]
-    del data  # the map cannot be closed while an array looks at it
+        out[rows[part]] = windows[places[part]]
+    del data, windows  # the map cannot be closed while an array looks at it
 
 
 def inflate(data: bytes, compression: int, size: int) -> bytes:

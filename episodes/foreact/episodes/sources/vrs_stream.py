@@ -119,13 +119,24 @@ class VrsStream:
             layout = layouts[0]
             if layout is None:
                 raise SourceError(f"records of version {version} have no fields")
-            table = self._starts(self.rows[mine], layout.fixed.itemsize).view(layout.fixed).reshape(-1)
-            out = out or [
-                np.empty((len(self.rows), *layout.fixed[name].shape), layout.fixed[name].base) for name in names
-            ]
-            for column, name in zip(out, names, strict=True):
-                column[mine] = table[name]
+            rows = self.rows[mine]
+            fields: dict[str, Any] = dict(layout.fixed.fields or {})
+            for number, name in enumerate(names):
+                form, place = fields[name][:2]
+                # one field of a record, so that an array of points gets its whole shape
+                cells = self._cells(rows, place, form.itemsize).view(np.dtype([("cell", form)]))["cell"][:, 0]
+                if number == len(out):
+                    out.append(np.empty((len(self.rows), *cells.shape[1:]), cells.dtype))
+                if cells.shape[1:] != out[number].shape[1:]:
+                    raise SourceError(f"its records have {name} in several shapes")
+                out[number][mine] = cells
         return out
+
+    def _cells(self, rows: np.ndarray, place: int, width: int) -> np.ndarray:
+        """Bytes at a place of records, uint8 (len(rows), width)."""
+        if not self._file.records["compression"][rows].any():
+            return self._file.gather(rows, width, place)
+        return np.ascontiguousarray(self._starts(rows, place + width)[:, place:])
 
     def _starts(self, rows: np.ndarray, width: int) -> np.ndarray:
         """First bytes of records, inflated, uint8 (len(rows), width)."""
