@@ -13,6 +13,7 @@ from foreact.episodes.sources.hdf5_aloha import open_aloha
 from foreact.episodes.sources.hdf5_demos import open_demo
 from foreact.episodes.sources.hdf5_egodex import open_egodex
 from foreact.episodes.sources.hdf5_file import Hdf5
+from foreact.episodes.sources.hdf5_probe import look_first
 from foreact.episodes.sources.parts import PartsSource, Recordings
 from foreact.episodes.sources.protocol import Source, SourceError
 from foreact.episodes.sources.steps import natural
@@ -67,6 +68,7 @@ def _order(file: Path) -> tuple[tuple[tuple[int, int | str], ...], ...]:
 
 def _demos(file: Path) -> list[str]:
     """Names of the demonstrations in a file of many; none if the file is one recording."""
+    look_first(file)
     opened = Hdf5(file)
     try:
         demos = [name for name in opened.groups("data") if name.startswith("demo")]
@@ -91,6 +93,7 @@ def _unknown(file: Hdf5) -> SourceError:
 
 
 def _open(path: Path, key: str, demo: str = "") -> PartsSource:
+    look_first(path, demo)
     file = Hdf5(path)
     try:
         if demo:

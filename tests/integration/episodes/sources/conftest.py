@@ -84,7 +84,7 @@ whole = file.read_bytes()
 for seed in range(int(first), int(last)):
     print(seed, file=sys.stderr, flush=True)
     file.write_bytes(tools.damaged(whole, seed))
-    signal.alarm(20)
+    signal.alarm(90)
     try:
         tools.read_all(open_collection(opened))
     except SourceError:

@@ -2,13 +2,14 @@
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from foreact.episodes.sources import Source, SourceError, open_collection
+from foreact.episodes.sources import Source, SourceError, hdf5_probe, open_collection
 
 h5py = pytest.importorskip("h5py")
 Image = pytest.importorskip("PIL.Image")
@@ -236,6 +237,44 @@ def test_other_layouts_are_named(tmp_path: Path) -> None:
         open_collection(tmp_path / "y.h5")
 
 
+def test_a_file_that_crashes_or_hangs_the_library_is_an_error(
+    tmp_path: Path, damage: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeds at which the library of h5py 3.16 did so; with another version they may be harmless."""
+    monkeypatch.setattr(hdf5_probe, "SECONDS", 2.0)
+    hdf5_probe.look_first(egodex(tmp_path / "x.hdf5"))
+    for seed in (1561, 1801):
+        file = egodex(tmp_path / f"{seed}.hdf5")
+        file.write_bytes(damage(file.read_bytes(), seed))
+        try:
+            open_collection(file).open(str(seed)).close()
+        except SourceError as error:
+            assert file.name in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "crashes the HDF5 library"),
+        ("input(); input()", "keeps the HDF5 library busy for more than 1 s"),
+    ],
+)
+def test_a_look_that_ends_badly_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    stand_in = tmp_path / "interpreter"
+    stand_in.write_text(f"#!{sys.executable}\n{code}\n")
+    stand_in.chmod(0o755)
+    hdf5_probe.stop()
+    monkeypatch.setattr(hdf5_probe, "SECONDS", 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(stand_in))
+        with pytest.raises(SourceError, match=rf"x.hdf5 {message}"):
+            open_collection(egodex(tmp_path / "x.hdf5"))
+    monkeypatch.setattr(hdf5_probe, "SECONDS", 60.0)
+    assert open_collection(tmp_path / "x.hdf5").keys() == ("x",), "the next look starts anew"
+
+
 @pytest.mark.parametrize(
     ("make", "libver"), [(robomimic, "earliest"), (robomimic, "latest"), (aloha, ""), (egodex, "")]
 )
@@ -243,5 +282,5 @@ def test_damage_is_an_error_or_harmless(
     tmp_path: Path, make: Callable[..., Path], libver: str, damage_in_a_process: Callable[..., dict[str, int]]
 ) -> None:
     file = make(tmp_path / "x.hdf5", **({"libver": libver} if libver else {}))
-    counts = damage_in_a_process(file, file, 0, 150)
-    assert counts["error"] > 30 and sum(counts.values()) == 150, counts
+    counts = damage_in_a_process(file, file, 0, 130)
+    assert counts["error"] > 30 and sum(counts.values()) == 130, counts
