@@ -51,6 +51,17 @@ def restored(value: Value, stream: Stream) -> Value:
         if stream.dtype == "bytes":
             return value.tobytes()
         if stream.dtype != "str":
-            value = value.astype(stream.dtype, copy=False)
+            value = _exactly(value, stream)
             return value.reshape(()) if stream.shape == () and value.size == 1 else value
     raise SourceError(f"{stream.name}: a message holds no {stream.dtype}")
+
+
+def _exactly(value: np.ndarray, stream: Stream) -> np.ndarray:
+    if value.dtype == stream.dtype:
+        return value
+    with np.errstate(all="ignore"):
+        found = value.astype(stream.dtype)
+        same = np.array_equal(found.astype(value.dtype), value, equal_nan=value.dtype.kind == "f")
+    if not same:
+        raise SourceError(f"{stream.name}: a message of {value.dtype} does not hold {stream.dtype}")
+    return found
