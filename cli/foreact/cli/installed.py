@@ -67,7 +67,8 @@ def packages() -> list[Package]:
     for text in metadata.requires("foreact") or []:
         requirement = Requirement(text)
         extra = _extra_in(requirement)
-        if extra in EXTRAS and requirement.name != "foreact":
+        wanted_here = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        if extra in EXTRAS and wanted_here and requirement.name != "foreact":
             version = _version(requirement.name)
             found.append(Package(requirement.name, extra, str(requirement.specifier), version))
     return found
