@@ -79,7 +79,7 @@ def play(config: PlayConfig, progress: ProgressFn = quiet) -> Outcome:
         ModuleNotFoundError: A package of the reader or of the viewer is not installed.
     """
     with ExitStack() as stack:
-        sources = _opened(config, stack)
+        sources, notes = _opened(config, stack)
         timeline = Timeline.of(sources, streams=config.streams or None)
         times = _times(config, timeline)
         if config.rate and any(track.stream.clock in COUNTED for track in timeline.tracks.values()):
@@ -89,14 +89,16 @@ def play(config: PlayConfig, progress: ProgressFn = quiet) -> Outcome:
         sinks = [stack.enter_context(_shown(config, timeline))] if config.out or config.web else []
         seen = _Seen(timeline, config.digest)
         pacing = _run(config, timeline, times, [seen, *sinks], progress)
-    figures = seen.figures(times, pacing, config)
+    figures = {**seen.figures(times, pacing, config), "notes": list(notes)}
     if config.out is not None:
         write_json_atomic(config.out / "report.json", figures)
     told = (("sha256 of all steps", str(figures["sha256"]), "", "", "", ""),) if config.digest else ()
-    return Outcome(config.out or config.path, figures, COLUMNS, (*seen.rows(), *told))
+    noted = tuple((note, "note", "", "", "", "") for note in notes)
+    return Outcome(config.out or config.path, figures, COLUMNS, (*seen.rows(), *told, *noted))
 
 
-def _opened(config: PlayConfig, stack: ExitStack) -> dict[str, Source]:
+def _opened(config: PlayConfig, stack: ExitStack) -> tuple[dict[str, Source], tuple[str, ...]]:
+    """Recordings by key, and what they lack."""
     collection = open_collection(config.path)
     stack.callback(collection.close)
     keys = collection.keys()
@@ -104,7 +106,8 @@ def _opened(config: PlayConfig, stack: ExitStack) -> dict[str, Source]:
         raise SourceError(f"{config.path} holds no recording")
     if unknown := [key for key in config.recordings if key not in keys]:
         raise ValueError(f"there is no recording {', '.join(unknown)}; there are {', '.join(keys[:20])}")
-    return {key: stack.enter_context(collection.open(key)) for key in config.recordings or keys[:1]}
+    sources = {key: stack.enter_context(collection.open(key)) for key in config.recordings or keys[:1]}
+    return sources, (*collection.notes, *(note for source in sources.values() for note in source.notes))
 
 
 def _times(config: PlayConfig, timeline: Timeline) -> np.ndarray:

@@ -51,7 +51,8 @@ def test_streams_are_played_into_a_file_that_rerun_reads(collection: Path, tmp_p
     from rerun.chunk import RrdReader
 
     outcome = play(PlayConfig(collection, out=tmp_path / "out", digest=True))
-    assert outcome.figures["steps"] == 20 and len(outcome.rows) == 7
+    assert outcome.figures["steps"] == 20 and len(outcome.rows) == 8
+    assert outcome.rows[-1][:2] == ("no sound", "note")
     assert json.loads((tmp_path / "out" / "report.json").read_text())["sha256"] == outcome.figures["sha256"]
     rows: dict[str, int] = {}
     for chunk in RrdReader(tmp_path / "out" / "recording.rrd").stream():
