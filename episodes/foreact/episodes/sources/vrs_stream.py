@@ -6,7 +6,7 @@ Shape letters: n = data records of the stream, w = bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -120,7 +120,7 @@ class VrsStream:
             if layout is None:
                 raise SourceError(f"records of version {version} have no fields")
             rows = self.rows[mine]
-            fields: dict[str, Any] = dict(layout.fixed.fields or {})
+            fields = cast("dict[str, Any]", layout.fixed.fields or {})
             for number, name in enumerate(names):
                 form, place = fields[name][:2]
                 # one field of a record, so that an array of points gets its whole shape

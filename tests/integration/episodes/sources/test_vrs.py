@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -373,6 +374,36 @@ def test_damaged_video_packets_are_refused_or_decoded(shared_data: Path, damage:
         except SourceError:
             continue
     assert good < 80
+
+
+@pytest.mark.parametrize(("codec", "encoder"), [("H.264", "libx264"), ("H.265", "libx265")])
+def test_frames_that_depend_on_others(codec: str, encoder: str) -> None:
+    av = pytest.importorskip("av")
+    rng = np.random.default_rng(0)
+    coder = av.CodecContext.create(encoder, "w")
+    coder.width, coder.height, coder.pix_fmt, coder.time_base = 64, 48, "yuv420p", Fraction(1, 30)
+    coder.gop_size, coder.max_b_frames = 4, 0
+    coder.options = {"tune": "zerolatency", "x265-params": "log-level=none:bframes=0"}
+    scene = np.kron(rng.integers(0, 255, (6, 12, 1), np.uint8), np.ones((8, 8, 3), np.uint8))
+    packets: list[bytes] = []
+    since_key: list[int] = []
+    for number in range(12):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(scene[:, number : number + 64]), "rgb24")
+        frame.pts = number
+        for packet in [*coder.encode(frame), *(coder.encode(None) if number == 11 else [])]:
+            since_key.append(0 if packet.is_keyframe else since_key[-1] + 1)
+            packets.append(bytes(packet))
+    assert len(packets) == 12 and max(since_key) == 3
+    forward = Video(codec, packets.__getitem__, np.array(since_key), grey=False)
+    frames = [forward.frame(index) for index in range(12)]
+    for number, frame in enumerate(frames):
+        assert np.abs(frame.astype(int) - scene[:, number : number + 64]).mean() < 12
+    shuffled = Video(codec, packets.__getitem__, np.array(since_key), grey=False)
+    for index in (7, 2, 11, 3, 0, 10, 9, 9, 5):
+        np.testing.assert_array_equal(shuffled.frame(index), frames[index])
+    lying = Video(codec, packets.__getitem__, np.array([3] * 12), grey=False)
+    with pytest.raises(SourceError, match="key frame"):
+        lying.frame(2)
 
 
 def test_pixels_by_hand() -> None:
