@@ -103,7 +103,9 @@ class _Reader:
             raise CdrError(f"{count} {kind} do not fit into {len(self.data)} bytes")
         values = np.frombuffer(self.data, np.dtype(letter).newbyteorder(self.order), count, self.at)
         self.at += count * size
-        return values.astype(np.dtype(letter), copy=False)
+        found = values.astype(np.dtype(letter), copy=False)
+        found.flags.writeable = False  # messages are shared between the streams of a topic
+        return found
 
     def text(self) -> str:
         size = self.one("uint32")

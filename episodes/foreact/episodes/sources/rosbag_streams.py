@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from foreact.episodes import strictjson
 from foreact.episodes.outcome import JSON
 from foreact.episodes.sources.parts import Part
 from foreact.episodes.sources.protocol import SourceError, Stream, Value
-from foreact.episodes.sources.rosbag_cdr import CdrError, decode
+from foreact.episodes.sources.rosbag_foxglove import FOXGLOVE, foxglove
 from foreact.episodes.sources.rosbag_maps import POSE, Branch, branches, pose
+from foreact.episodes.sources.rosbag_messages import ODD, TRIES, JsonMessages, Messages, event, plain
 from foreact.episodes.sources.rosbag_names import hand_or_gaze, stream_name
 from foreact.episodes.sources.rosbag_own import described, restored
 from foreact.episodes.sources.rosbag_tracks import Track, Tracks
-from foreact.episodes.sources.rosbag_types import DefinitionError, full_name
+from foreact.episodes.sources.rosbag_types import DefinitionError
 
 __all__ = ["Streams"]
 
 TF = "tf2_msgs/msg/TFMessage"
 INFO = "sensor_msgs/msg/CameraInfo"
 OPAQUE = ("protobuf", "flatbuffer", "ros1", "cbor", "msgpack")
-ODD = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError)
-"""What a definition of another form under a known name leads to."""
-TRIES = 5  # first messages that are looked at to learn what a topic is
 
 
 @dataclass
@@ -61,15 +55,27 @@ class Streams:
         if not len(track):
             self.notes.append(f"the topic {track.topic} has no messages")
         elif track.definition.encoding == "json":
-            self._add(track, _Json(self.tracks, track).event, Branch("event", (), "str", _nothing))
+            self._json(track, JsonMessages(self.tracks, track))
         elif track.definition.encoding in OPAQUE:
             self._bytes(track, f"its messages are encoded in {track.definition.encoding}, which is not decoded here")
         else:
             self._ros(track)
 
+    def _json(self, track: Track, messages: JsonMessages) -> None:
+        branch = None
+        if not track.definition.stream and track.definition.type in FOXGLOVE:
+            try:
+                branch = foxglove(track.definition.type, messages.message(0))
+            except ODD as error:
+                self.notes.append(f"{track.topic} is given as events: {error}")
+        if branch is None:
+            self._add(track, messages.event, Branch("event", (), "str", _nothing))
+        else:
+            self._add(track, messages.reader(branch), branch)
+
     def _ros(self, track: Track) -> None:
         try:
-            messages = _Messages(self.tracks, track)
+            messages = Messages(self.tracks, track)
         except DefinitionError as error:
             self.refused[track.topic] = str(error)
             return
@@ -81,9 +87,9 @@ class Streams:
         else:
             self._mapped(track, messages, first)
 
-    def _mapped(self, track: Track, messages: _Messages, first: Mapping[str, Any]) -> None:
+    def _mapped(self, track: Track, messages: Messages, first: Mapping[str, Any]) -> None:
         if track.definition.type == INFO:
-            self.cameras[track.topic] = _plain(first)
+            self.cameras[track.topic] = plain(first)
         try:
             found = hand_or_gaze(track.topic, first) or branches(messages.name, first)
         except ODD as error:
@@ -94,7 +100,7 @@ class Streams:
                 track, f"its pictures ({str(first.get('encoding', first.get('format')))[:60]}) are not decoded here"
             )
             return
-        for branch in found or (Branch("event", (), "str", _event),):
+        for branch in found or (Branch("event", (), "str", event),):
             self._add(track, messages.reader(branch), branch)
             if track.definition.type.endswith("msg/CompressedImage") and self.parts:
                 self.packed[self.parts[-1].stream.name] = lambda index: _packed(messages.message(index))
@@ -155,7 +161,7 @@ class Streams:
         self.notes.append(f"{track.topic} is given as bytes: {why}")
         self._add(track, lambda index: self.tracks.payload(track, index), Branch("bytes", (), "bytes", _nothing))
 
-    def _transforms(self, track: Track, messages: _Messages) -> None:
+    def _transforms(self, track: Track, messages: Messages) -> None:
         """One stream for each pair of frames; a message can hold many transforms."""
         places: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
         lost = 0
@@ -172,7 +178,7 @@ class Streams:
         for (frame, child), rows in places.items():
             self._transform(track, messages, frame, child, np.array(rows, np.int64))
 
-    def _transform(self, track: Track, messages: _Messages, frame: str, child: str, rows: np.ndarray) -> None:
+    def _transform(self, track: Track, messages: Messages, frame: str, child: str, rows: np.ndarray) -> None:
         def read(row: int) -> np.ndarray:
             _, index, number = map(int, rows[row])
             try:
@@ -198,62 +204,8 @@ class Streams:
         return free
 
 
-class _Messages:
-    """Messages of a track, decoded when asked for; the last one is kept, for topics that give several streams."""
-
-    def __init__(self, tracks: Tracks, track: Track) -> None:
-        self._tracks, self._track = tracks, track
-        self.name = full_name(track.definition.type, track.definition.type)
-        self._types = track.definition.types()
-        self._last: tuple[int, Mapping[str, Any]] | None = None
-
-    def first(self) -> Mapping[str, Any] | None:
-        for index in range(min(TRIES, len(self._track))):
-            try:
-                return self.message(index)
-            except SourceError:
-                continue
-        return None
-
-    def message(self, index: int) -> Mapping[str, Any]:
-        last = self._last  # one look: another thread may put another message there
-        if last is not None and last[0] == index:
-            return last[1]
-        payload = self._tracks.payload(self._track, index)
-        try:
-            found = decode(payload, self.name, self._types)
-        except CdrError as error:
-            raise SourceError(f"{self._track.topic}: message {index} is {error}") from None
-        self._last = (index, found)
-        return found
-
-    def reader(self, branch: Branch) -> Callable[[int], Value]:
-        def read(index: int) -> Value:
-            try:
-                value = branch.pick(self.message(index))
-            except SourceError:
-                raise
-            except ODD as error:
-                raise SourceError(f"{self._track.topic}: message {index}: {error}") from None
-            return value.copy() if isinstance(value, np.ndarray) and not value.flags.writeable else value
-
-        return read
-
-
-@dataclass(frozen=True)
-class _Json:
-    """Messages that are JSON texts."""
-
-    tracks: Tracks
-    track: Track
-
-    def event(self, index: int) -> str:
-        try:
-            text = self.tracks.payload(self.track, index).decode("utf-8")
-            strictjson.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise SourceError(f"{self.track.topic}: message {index} is no JSON: {error}") from None
-        return text
+def _nothing(_: Mapping[str, Any]) -> Value:
+    return ""
 
 
 def _stamped(transform: Mapping[str, Any]) -> tuple[int, str, str]:
@@ -265,26 +217,3 @@ def _stamped(transform: Mapping[str, Any]) -> tuple[int, str, str]:
 
 def _packed(message: Mapping[str, Any]) -> tuple[str, bytes]:
     return str(message["format"]), message["data"].tobytes()
-
-
-def _nothing(_: Mapping[str, Any]) -> Value:
-    return ""
-
-
-def _event(message: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(message), allow_nan=False, separators=(",", ":"))
-
-
-def _plain(value: Any) -> JSON:
-    """As JSON: bytes as base64 text, numbers that JSON lacks as `NaN`, `Infinity` and `-Infinity`."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        if value.dtype == np.uint8:
-            return base64.b64encode(value.tobytes()).decode("ascii")
-        return [_plain(item) for item in value.tolist()]
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value

@@ -1,5 +1,6 @@
 """What ROS messages become: bags written by other libraries with messages whose meaning is known."""
 
+import base64
 import io
 import json
 import sqlite3
@@ -274,6 +275,51 @@ def test_files_without_ros(chunked: bool, tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes().replace(b"2.5, null", b"3.5, null"))
         with opened(path) as source:
             assert any("checksum of the data does not fit" in note for note in source.notes)
+
+
+def test_json_messages_of_foxglove(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    Image.fromarray(RGB).save(out, "png")
+    coded = base64.b64encode(out.getvalue()).decode()
+    raw = base64.b64encode(DEEP.tobytes()).decode()
+    turned = {"w": 0.5, "x": 0.1, "y": 0.2, "z": 0.3}
+    moved = {"x": 1, "y": 2, "z": 3}
+    messages: dict[str, dict[str, Any]] = {
+        "CompressedImage": {"frame_id": "cam", "format": "png", "data": coded},
+        "RawImage": {"width": 3, "height": 2, "step": 6, "encoding": "16UC1", "data": raw},
+        "PoseInFrame": {"frame_id": "map", "pose": {"position": moved, "orientation": turned}},
+        "FrameTransform": {"child_frame_id": "tool", "translation": moved, "rotation": turned},
+        "LocationFix": {"latitude": 48.5, "longitude": 9, "altitude": 300},
+        "Log": {"message": "hi"},
+    }
+    with (tmp_path / "a.mcap").open("wb") as file:
+        writer = Writer(file)
+        writer.start()
+        for name, message in messages.items():
+            schema = writer.register_schema(f"foxglove.{name}", "jsonschema", b"{}")
+            channel = writer.register_channel(f"/{name}", "json", schema)
+            writer.add_message(channel, 7, json.dumps(message).encode(), 7)
+            writer.add_message(channel, 8, b'{"data": "no base64", "latitude": "x"}', 8)
+        writer.finish()
+    expected: dict[str, Any] = {"CompressedImage": RGB, "RawImage": DEEP, "PoseInFrame": POSE, "FrameTransform": POSE}
+    with opened(tmp_path / "a.mcap") as source:
+        for name, value in (expected | {"LocationFix": [48.5, 9.0, 300.0]}).items():
+            np.testing.assert_array_equal(source.read(name, 0), value)
+            assert source.streams[name].clock == "log"
+            with pytest.raises(SourceError, match=f"/{name}: message 1"):
+                source.read(name, 1)
+        assert source.streams["RawImage"].unit == "mm" and source.streams["FrameTransform"].child == "tool"
+        assert source.streams["PoseInFrame"].description.endswith("frame of the first message: map")
+        assert source.read("Log", 0) == '{"message": "hi"}'
+
+
+def test_camera_descriptions_are_events_and_metadata(tmp_path: Path) -> None:
+    region = T["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    d, k, r, p = np.zeros(5), np.arange(9.0), np.eye(3).ravel(), np.zeros(12)
+    info = T["sensor_msgs/msg/CameraInfo"](header(5), 480, 640, "plumb_bob", d, k, r, p, 0, 0, region)
+    with opened(written(tmp_path / "a.mcap", [("/cam/camera_info", info)])) as source:
+        event = json.loads(str(source.read("cam.camera_info", 0)))
+        assert event["k"] == list(range(9)) and source.metadata["camera_info"] == {"/cam/camera_info": event}
 
 
 def database(path: Path, rows: Sequence[Row], *, packed: bool = False) -> None:
