@@ -21,6 +21,7 @@ import numpy as np
 from foreact.episodes import strictjson
 from foreact.episodes.outcome import ProgressFn, quiet
 from foreact.episodes.sources.protocol import Source, SourceError, Stream, Value
+from foreact.episodes.sources.rosbag import need_packages
 from foreact.episodes.sources.rosbag_own import RECORD, STREAM, description
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def write_mcap(source: Source, path: Path, *, progress: ProgressFn = quiet) -> d
         SourceError: The recording is damaged, or a stamp lies before 0 or a value has a type that ROS lacks.
         ModuleNotFoundError: The packages for bags are lacking.
     """
+    need_packages()
     from mcap.writer import Writer
 
     if path.exists():
@@ -210,8 +212,10 @@ def _picture(source: Source, stream: Stream) -> tuple[str, Callable[[Value, int,
 
 
 def _png(value: Value) -> bytes:
-    from PIL import Image
-
+    try:
+        from PIL import Image
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("pictures need Pillow: pip install 'foreact[data]'") from None
     out = io.BytesIO()
     Image.fromarray(_numbers(value)).save(out, "png", compress_level=1)
     return out.getvalue()

@@ -24,7 +24,7 @@ from foreact.episodes.sources.rosbag_sqlite import SqliteFile
 from foreact.episodes.sources.rosbag_streams import Streams
 from foreact.episodes.sources.rosbag_tracks import BagFile, Tracks, inflated
 
-__all__ = ["BagSource", "open_collection"]
+__all__ = ["BagSource", "need_packages", "open_collection"]
 
 SUFFIXES = (".mcap", ".db3")
 SQLITE = b"SQLite format 3\0"
@@ -68,7 +68,7 @@ def open_collection(path: Path) -> Collection:
         SourceError: There is no such file, or `metadata.yaml` is damaged.
         ModuleNotFoundError: The packages for bags are lacking; the message says what to type.
     """
-    _need("mcap", "zstandard", "rosbags")
+    need_packages()
     path = Path(path)
     if path.is_file():
         return Recordings(path, _format([path]), {path.stem: partial(_open, path.stem, [path], None, [])})
@@ -87,10 +87,15 @@ def open_collection(path: Path) -> Collection:
     return Recordings(path, _format([file for files in groups.values() for file in files]), openers)
 
 
-def _need(*packages: str) -> None:
+def need_packages() -> None:
+    """See that the packages for bags are there.
+
+    Raises:
+        ModuleNotFoundError: Some are not; the message says what to type.
+    """
     from importlib.util import find_spec
 
-    lacking = [name for name in packages if find_spec(name) is None]
+    lacking = [name for name in ("mcap", "zstandard", "lz4", "rosbags") if find_spec(name) is None]
     if lacking:
         raise ModuleNotFoundError(f"bags need {', '.join(lacking)}: pip install 'foreact[data]'")
 

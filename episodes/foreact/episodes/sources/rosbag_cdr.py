@@ -65,6 +65,12 @@ class _Reader:
         if self.types.least[name] > len(self.data) - self.at:
             raise CdrError(f"not a {name}: ends after {len(self.data)} bytes")
         fields = self.types.fields[name]
+        run = self.types.runs.get(name)
+        if run is not None:
+            self.align(run[1])
+            values = struct.unpack_from(self.order + run[0], self.data, self.at)
+            self.at += run[1] * len(values)
+            return dict(zip((field.name for field in fields), values, strict=True))
         if not fields:  # an empty structure is one byte
             self.at += 1
         return {field.name: self.field(field.type, field.count) for field in fields}

@@ -69,10 +69,12 @@ class Types:
     Attributes:
         fields: By full type name, in order.
         least: Fewest bytes a value of the type takes; bounds what a damaged length can make a reader allocate.
+        runs: Struct letters of types that are numbers of one size and nothing else, and that size; read at once.
     """
 
     fields: Mapping[str, tuple[Field, ...]]
     least: Mapping[str, int]
+    runs: Mapping[str, tuple[str, int]]
 
     def stamped(self, name: str) -> bool:
         """Whether a message begins with a standard header."""
@@ -189,7 +191,16 @@ def _field(name: str, kind: tuple) -> Field:
 def _checked(name: str, fields: Mapping[str, tuple[Field, ...]]) -> Types:
     least: dict[str, int] = {}
     _measure(name, fields, least, 0)
-    return Types({each: fields[each] for each in least}, least)
+    reached = {each: fields[each] for each in least}
+    return Types(reached, least, {each: run for each in reached if (run := _run(reached[each])) is not None})
+
+
+def _run(fields: tuple[Field, ...]) -> tuple[str, int] | None:
+    kinds = [PRIMITIVES.get(field.type) if field.count is None else None for field in fields]
+    sizes = {kind[1] if kind else None for kind in kinds}
+    if not kinds or None in sizes or len(sizes) > 1:
+        return None
+    return "".join(kind[0] for kind in kinds if kind), next(kind[1] for kind in kinds if kind)
 
 
 def _measure(name: str, fields: Mapping[str, tuple[Field, ...]], least: dict[str, int], depth: int) -> int:

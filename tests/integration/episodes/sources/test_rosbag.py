@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,10 @@ def test_several_threads_read_the_same_values(aria: Path) -> None:
         assert wrong == []
     with pytest.raises(SourceError, match="was closed"):
         source.read("imu.left", 0)
+
+
+def test_a_missing_package_says_what_to_type(aria: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rosbags", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "rosbags" else True)
+    with pytest.raises(ModuleNotFoundError, match=r"bags need rosbags: pip install 'foreact\[data\]'"):
+        open_collection(aria)
