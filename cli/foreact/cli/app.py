@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from foreact.cli.commands import COMMANDS, Command
+from foreact.cli.commands import COMMANDS, DOCTOR, Command
 from foreact.cli.execute import Request, execute, failures_as_blocks
 
 __all__ = ["add_command", "app", "main"]
@@ -102,11 +102,17 @@ for _command in COMMANDS:
 
 @app.command("doctor")
 def doctor(
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="[dataset PATH]", help="A data set to examine instead of the machine.")
+    ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Import every package, render and decode a picture.")] = False,
     json_file: JsonFile = None,
     debug: Debug = False,
 ) -> None:
     """Show machine, versions, devices, renderer and decoder; say what is missing and what to type."""
+    if what:
+        execute(DOCTOR, Request(tuple(what), {}, json_file, debug=debug))
+        return
     from foreact.cli.doctor import run_doctor
 
     with failures_as_blocks("doctor", debug=debug):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from foreact.cli.door import DoorError
 from foreact.episodes.outcome import ProgressFn
 
-__all__ = ["COMMANDS", "Command", "Report"]
+__all__ = ["COMMANDS", "DOCTOR", "Command", "Report"]
 
 
 class Report(Protocol):
@@ -89,6 +89,17 @@ class Command:
         module = importlib.import_module(self.module)
         return getattr(module, self.config), getattr(module, self.function)
 
+
+DOCTOR = Command(
+    "doctor",
+    "foreact.episodes.doctor_dataset",
+    "DoctorDatasetConfig",
+    "doctor_dataset",
+    "Say what is wrong with recordings.",
+    "foreact doctor dataset recording.mcap",
+    positional=("target", "path"),
+)
+"""`foreact doctor dataset PATH`; without `dataset` the command looks at the machine."""
 
 COMMANDS: tuple[Command, ...] = (
     Command(

@@ -93,6 +93,8 @@ def execute(command: Command, request: Request) -> None:
         if request.json_file is not None:
             write_figures(request.json_file, command.name, outcome)
         print_outcome(output, outcome)
+        if getattr(outcome, "failed", False):  # reports of rooms that may not import Outcome lack it
+            raise typer.Exit(EXIT_FAILED)
 
 
 def resolve(command: Command, config_type: type[Any], request: Request) -> Any:

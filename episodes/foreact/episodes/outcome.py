@@ -31,6 +31,7 @@ class Outcome:
         figures: the same figures as the table, as JSON, each key naming its unit where it has one.
         columns: table headings.
         rows: table rows, each with one text per column.
+        failed: what was found makes the command end with exit code 1, after its table.
 
     Raises:
         ValueError: a row does not have one text per column.
@@ -40,6 +41,7 @@ class Outcome:
     figures: Mapping[str, JSON]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    failed: bool = False
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
