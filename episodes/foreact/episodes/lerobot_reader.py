@@ -264,15 +264,36 @@ def _schema_names(path: Path) -> list[str]:
 
 
 def _read_table(path: Path, columns: list[str] | None, episode: int | None = None) -> "pa.Table":
-    filters = None if episode is None else [("episode_index", "=", episode)]
-    return _parquet(path, lambda parquet: parquet.read_table(path, columns=columns, filters=filters))
+    def read(parquet: Any) -> "pa.Table":
+        with parquet.ParquetFile(path) as file:
+            return file.read(columns) if episode is None else _rows_of(file, columns, episode)
+
+    return _parquet(path, read)
+
+
+def _rows_of(file: Any, columns: list[str] | None, episode: int) -> "pa.Table":
+    """Rows of one episode.
+
+    On some damaged files pyarrow's filters never come back and its statistics end the process: neither is asked.
+    """
+    compute, arrow = _require("pyarrow.compute"), _require("pyarrow")
+    pieces = []
+    for group in range(file.num_row_groups):
+        here = compute.equal(file.read_row_group(group, columns=["episode_index"])["episode_index"], episode)
+        if compute.any(here).as_py():
+            table = file.read_row_group(group, columns=columns).filter(here)
+            pieces.append(table if columns is None else table.select(columns))
+    if pieces:
+        return arrow.concat_tables(pieces)
+    empty = file.schema_arrow.empty_table()
+    return empty if columns is None else empty.select(columns)
 
 
 def _parquet(path: Path, read: Any) -> Any:
     parquet = _require("pyarrow.parquet")
     try:
         return read(parquet)
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise StoreError(f"{path} is missing, truncated or damaged: {error}") from error
 
 

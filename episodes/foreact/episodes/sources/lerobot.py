@@ -120,7 +120,8 @@ def _tasks(path: Path) -> dict[int, str]:
     parquet = importlib.import_module("pyarrow.parquet")
     meta = path / "meta"
     if (meta / "tasks.parquet").is_file():
-        rows = parquet.read_table(meta / "tasks.parquet").to_pylist()
+        with parquet.ParquetFile(meta / "tasks.parquet") as file:
+            rows = file.read().to_pylist()
         return {int(row["task_index"]): str(row.get("task", row.get("__index_level_0__"))) for row in rows}
     if (meta / "tasks.jsonl").is_file():
         return {int(row["task_index"]): str(row["task"]) for row in read_json_lines(meta / "tasks.jsonl")}

@@ -157,6 +157,9 @@ def scan_video(container: InputContainer, stream: VideoStream, file: Path | Bina
     if corrupt := sum(packet.corrupt for packet in packets):
         notes.append(f"{corrupt} frames are not whole and left out")
     times = [packet.pts for packet in packets]
+    if container.format.name == "avi" and stream.codec_context.has_b_frames:
+        packets = [replace(packet, pts=None) for packet in packets]  # AVI says when to decode, not when to show
+        times = [None]
     if None in times or len(set(times)) < len(times):
         index = _counted(packets, shown, stream, notes, name)
     else:
@@ -192,10 +195,6 @@ def _timed(packets: list[_Packet], shown: list[int], stream: VideoStream, name: 
     position = np.array(shown, np.int64)
     position = position[np.argsort(pts[position], kind="stable")]
     entry = _entries(pts, keys, position)
-    whole = entry >= 0
-    if not whole.any():
-        raise SourceError(f"{name}: no key frame, nothing can be decoded")
-    position, entry = position[whole], entry[whole]
     ticks, is_key = pts[position], np.isin(position, keys)
     return VideoIndex(
         stamps=_stamps(ticks, stream, name),
@@ -210,9 +209,9 @@ def _timed(packets: list[_Packet], shown: list[int], stream: VideoStream, name: 
 
 
 def _entries(pts: np.ndarray, keys: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """The last key packet that comes before a frame in the file and is shown no later; -1 if there is none."""
+    """The last key packet that comes before a frame in the file and is shown no later; the first packet if none is."""
     which = np.searchsorted(keys, position, side="right") - 1
-    starts = np.append(keys, -1)  # number -1 finds the last element
+    starts = np.append(keys, 0)  # number -1 finds the last element
     late = (which >= 0) & (pts[starts[which]] > pts[position])
     while late.any():  # a frame shown before the key frame that precedes it leans on the one before that
         which[late] -= 1

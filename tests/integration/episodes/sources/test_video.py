@@ -72,7 +72,7 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "matroska": ("a.mkv", {"g": "12", "bf": "3"}),
     "quicktime": ("a.mov", {"g": "12"}),
     "avi": ("a.avi", {"g": "12", "bf": "0"}),
-    "avi with b-frames": ("a.avi", {"g": "12", "bf": "2"}),
+    "avi with b-frames": ("a.avi", {"g": "12", "bf": "2", "x264-params": "b-adapt=0:scenecut=0"}),
     "intra refresh": ("a.mp4", {"g": "10", "bf": "0", "x264-params": "intra-refresh=1"}),
 }
 
