@@ -54,13 +54,16 @@ def open_aloha(key: str, file: Hdf5) -> PartsSource:
 
 
 def _compressed(column: Column, name: str, steps: Steps) -> Part:
+    def packed(index: int) -> bytes:
+        return column.read_range(index, index + 1).tobytes().rstrip(b"\0")
+
     def read(index: int) -> np.ndarray:
-        picture = decode_still(column.read(index).tobytes().rstrip(b"\0"), f"{column.where}: step {index}")
+        picture = decode_still(packed(index), f"{column.where}: step {index}")
         if picture.shape != shape:
             raise SourceError(f"{column.where}: step {index} is {picture.shape}, the first is {shape}")
         return picture
 
-    shape = (*still_size(column.read(0).tobytes().rstrip(b"\0"), column.where), 3)
+    shape = (*still_size(packed(0), column.where), 3)
     camera = f"camera.{name.removeprefix(IMAGES).replace('/', '.')}"
     stream = Stream(camera, "image", shape, "uint8", clock=steps.clock, description=NOTE)
     return Part(stream, steps.stamps(column.count), read)

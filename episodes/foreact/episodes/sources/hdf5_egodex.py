@@ -160,16 +160,15 @@ def _hands(body: _Body, clock: _Clock) -> list[Part]:
 
 def _confidences(body: _Body, clock: _Clock) -> list[Part]:
     names = tuple(body.tables)
-    streams = [(f"hand.{side}.confidence", (f"{side}Hand",)) for side in SIDES if f"{side}Hand" in names]
-    streams += [("confidence", names)] if names else []
-    return [
-        _part(
-            Stream(name, "vector", (len(joints),), "float32", "1", clock.name, clock.rate_hz, joints),
-            clock,
-            partial(body.values, joints),
-        )
-        for name, joints in streams
-    ]
+    wrists = [(f"hand.{side}.confidence", (f"{side}Hand",), ("confidence",)) for side in SIDES]
+    shown = [each for each in wrists if each[1][0] in names]
+    shown += [("confidence", names, names)] if names else []
+    parts = []
+    for name, joints, elements in shown:
+        dtype = body.tables[joints[0]].dtype.name
+        stream = Stream(name, "vector", (len(joints),), dtype, "1", clock.name, clock.rate_hz, elements)
+        parts.append(_part(stream, clock, partial(body.values, joints)))
+    return parts
 
 
 def _task(metadata: Mapping[str, JSON]) -> str:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = ["MAX_SAMPLE", "MAX_STEPS", "Steps", "column_name", "column_part", "na
 
 MAX_STEPS = 10_000_000  # 92 h at 30 Hz
 MAX_SAMPLE = 1 << 28  # bytes of one sample
+KEPT = 1 << 24  # bytes of a column up to which it is read once, whole: rows are often packed by the thousand
 RENAMED = {"actions": "action", "rewards": "reward", "dones": "done", "states": "states"}
 
 
@@ -132,9 +134,28 @@ class Column:
             raise SourceError(f"{where} came as {rows.shape}")
         return rows if self.change is None else self.change(rows, where)
 
-    def read(self, index: int) -> np.ndarray:
-        """One row."""
-        return self.read_range(index, index + 1)[0]
+    def reader(self) -> Callable[[int, int], np.ndarray]:
+        """Reads rows start to stop - 1; a small column whole when first asked, so that it is unpacked once."""
+        row = math.prod(self.rows.shape[1:]) * self.rows.dtype.itemsize
+        return _Kept(self).read_range if row * self.count <= KEPT else self.read_range
+
+
+class _Kept:
+    """A small column, read when first asked for; row by row where a part of it is damaged."""
+
+    def __init__(self, column: Column) -> None:
+        self._column, self._lock = column, Lock()
+        self._rows: np.ndarray | None = None
+        self._damaged = False
+
+    def read_range(self, start: int, stop: int) -> np.ndarray:
+        with self._lock:
+            if self._rows is None and not self._damaged:
+                try:
+                    self._rows = self._column.read_range(0, self._column.count)
+                except SourceError:
+                    self._damaged = True
+        return self._column.read_range(start, stop) if self._rows is None else self._rows[start:stop]
 
 
 def column_part(column: Column, name: str, steps: Steps, /, **about: Any) -> Part:
@@ -165,4 +186,5 @@ def column_part(column: Column, name: str, steps: Steps, /, **about: Any) -> Par
         "rate_hz": steps.rate_hz,
         **about,
     }
-    return Part(Stream(**fields), steps.stamps(column.count), column.read, column.read_range)
+    rows = column.reader()
+    return Part(Stream(**fields), steps.stamps(column.count), lambda index: rows(index, index + 1)[0], rows)

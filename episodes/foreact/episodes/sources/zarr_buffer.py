@@ -173,7 +173,9 @@ def _poses(path: Path, tables: dict[str, ZarrTable], start: int, end: int, steps
 
 
 def _posed(stream: Stream, place: Column, angle: Column, steps: Steps) -> Part:
+    places, angles = place.reader(), angle.reader()
+
     def rows(start: int, stop: int) -> np.ndarray:
-        return poses_of_axis_angles(place.read_range(start, stop), angle.read_range(start, stop))
+        return poses_of_axis_angles(places(start, stop), angles(start, stop))
 
     return Part(stream, steps.stamps(place.count), lambda index: rows(index, index + 1)[0], rows)

@@ -107,7 +107,7 @@ def _pictures(name: str, column: Column, steps: Steps) -> Part:
 
 
 def _blob(column: Column, index: int) -> bytes:
-    blob = column.read(index)
+    blob = column.read_range(index, index + 1)[0]
     value = blob.item() if isinstance(blob, np.ndarray | np.generic) else blob
     if not isinstance(value, bytes):
         raise SourceError(f"{column.where}: frame {index} is not a byte string")
