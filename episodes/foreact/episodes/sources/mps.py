@@ -46,7 +46,8 @@ def open_collection(path: Path) -> Collection:
             raise SourceError(f"{path}: nothing of MPS can be read: {'; '.join(notes[:3]) or 'no file is known'}")
         return PartsSource(path.name, parts, metadata=metadata, notes=notes)
 
-    source().close()  # a damaged folder says so at once
+    if not any((path / name).is_dir() for name in FOLDERS):
+        raise SourceError(f"{path}: none of the folders {', '.join(FOLDERS)} is there")
     return Recordings(path, "mps", {path.name: source})
 
 

@@ -22,12 +22,14 @@ from foreact.episodes.sources.protocol import Collection, Source, SourceError, S
 from foreact.episodes.sources.vrs_aria import aria_name, aria_parts, generation
 from foreact.episodes.sources.vrs_audio import audio_part
 from foreact.episodes.sources.vrs_camera import camera_part
-from foreact.episodes.sources.vrs_file import VrsFile, open_vrs
+from foreact.episodes.sources.vrs_file import VrsFile, check_header, open_vrs
 from foreact.episodes.sources.vrs_stream import VrsStream
 
 __all__ = ["open_collection"]
 
 RATES = ("nominal_rate", "nominal_rate_hz", "sample_rate", "sample_rate_hz")
+BARE = ("imu.", "magnetometer")
+"""Fast streams of which the other fields, times of arrival, are not offered as JSON."""
 TRUTH = ("depth_images.vrs", "segmentations.vrs")
 """Files of Aria Digital Twin that belong to `video.vrs` beside them."""
 
@@ -44,13 +46,24 @@ def open_collection(path: Path) -> Collection:
     files = sorted(path.glob("*.vrs")) if path.is_dir() else [path]
     if not files:
         raise SourceError(f"{path}: no file ends in .vrs")
+    faults: list[str] = []
+    files = [file for file in files if not _fault(file, faults)]
+    if not files:
+        raise SourceError("; ".join(faults[:3]))
     twin = (path if path.is_dir() else path.parent) / "video.vrs" in files
-    kept = [file for file in files if not (twin and file.name in TRUTH)]
+    kept = [file for file in files if not (twin and path.is_dir() and file.name in TRUTH)]
     openers: dict[str, Callable[[], Source]] = {file.stem: partial(_open, file) for file in kept}
-    if not path.is_dir():
-        openers[path.stem]().close()  # a damaged file says so at once
-    notes = [f"{name} joins video" for name in TRUTH if twin and path.is_dir() and (path / name) in files]
+    notes = [f"{file.name} joins video" for file in files if file not in kept] + faults
     return Recordings(path, "vrs", openers, tuple(notes))
+
+
+def _fault(file: Path, faults: list[str]) -> bool:
+    try:
+        check_header(file)
+    except SourceError as error:
+        faults.append(str(error))
+        return True
+    return False
 
 
 def _open(path: Path) -> Source:
@@ -128,7 +141,7 @@ def _parts(file: VrsFile, kind: int, instance: int, notes: list[str]) -> list[Pa
             parts = aria_parts(stream, shown, notes)
         except SourceError as error:
             notes.append(f"{shown.name} is shown by its fields alone: {error}")
-    if "data_layout" in blocks:
+    if "data_layout" in blocks and not (parts and shown.name.startswith(BARE)):
         parts.append(_fields(stream, replace(shown, name=f"fields.{shown.name}") if parts else shown))
     elif not parts:
         about = Stream(shown.name, "bytes", (), "bytes", clock=shown.clock, description=shown.description)

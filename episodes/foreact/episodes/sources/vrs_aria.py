@@ -99,6 +99,11 @@ def _imu(stream: VrsStream, shown: Stream, notes: list[str]) -> Iterable[Part]:
     about = replace(about, elements=tuple(f"{kind}.{axis}" for kind in ("gyro", "accel") for axis in "xyz"))
     about = replace(about, frame=shown.name.replace(".", "-"), description=f"{shown.description}; {RAW}")
     yield array_part(about, stream.stamps, np.hstack([gyro, accel]))
+    if stream.has("temperature_deg_c") and np.isfinite(values := _columns(stream, "temperature_deg_c")[0]).any():
+        about = replace(
+            shown, name=f"{shown.name}.temperature", kind="vector", shape=(1,), dtype="float64", unit="degC"
+        )
+        yield array_part(replace(about, elements=("temperature",)), stream.stamps, values[:, None])
 
 
 def _magnetometer(stream: VrsStream, shown: Stream, notes: list[str]) -> Iterable[Part]:
@@ -214,6 +219,9 @@ def _pose(place: np.ndarray, turn_xyzw: np.ndarray, name: str, notes: list[str])
     # |q|^2 added in the order of Aria's tools, so that both agree to the last bit
     length = np.sqrt((x + y) + (z + w))[:, None]
     if (odd := ~(np.abs(length - 1) < 1e-3) & np.isfinite(length)).any():
-        notes.append(f"{name}: {int(odd.sum())} quaternions are not of length 1")
+        worst = np.nanmax(np.abs(length - 1))
+        notes.append(
+            f"{name}: {int(odd.sum())} of {len(turn)} quaternions were off length 1 by up to {worst:.2g}; made unit"
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.hstack([place, turn / length])

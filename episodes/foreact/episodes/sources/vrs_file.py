@@ -18,7 +18,7 @@ import numpy as np
 from foreact.episodes.sources.protocol import SourceError
 from foreact.episodes.sources.vrs_bytes import Chunks, inflate
 
-__all__ = ["CONFIGURATION", "DATA", "RECORD", "VrsFile", "VrsTags", "open_vrs"]
+__all__ = ["CONFIGURATION", "DATA", "RECORD", "VrsFile", "VrsTags", "check_header", "open_vrs"]
 
 MAGIC = (b"VisionRe", b"cord")
 HEADER = struct.Struct("<8sQIIqqqQQQ4sI")
@@ -35,7 +35,7 @@ STATE, CONFIGURATION, DATA = 1, 2, 3
 KINDS = (STATE, CONFIGURATION, DATA, 4)
 INDEX_TYPE, DESCRIPTION_TYPE = 1, 2
 CLASSIC_INDEX = 2
-MOST_INDEX_BYTES = 1 << 30
+MOST_INDEX_BYTES, MOST_HEADER = 1 << 30, 4096
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class VrsFile:
     def __init__(self, path: Path, chunks: Chunks) -> None:
         self.path, self._chunks = path, chunks
         self.notes: list[str] = []
-        header = self._header()
+        _, self.head_size, index, description, first = _check(path, chunks.read(0, min(HEADER.size, chunks.size)))
         self._first = HEADER.size
         self.tags: dict[str, str] = {}
         self.streams: dict[tuple[int, int], VrsTags] = {}
-        self._describe(header[1])
-        if header[2] > 0:
-            self._first = header[2]
-        self.offsets, self.records = self._index(header[0])
+        self._describe(description)
+        if first > 0:
+            self._first = first
+        self.offsets, self.records = self._index(index)
 
     def payload(self, record: int) -> bytes:
         """Bytes of a record after its header, inflated.
@@ -114,17 +114,6 @@ class VrsFile:
     def close(self) -> None:
         """Let go of the files."""
         self._chunks.close()
-
-    def _header(self) -> tuple[int, int, int]:
-        if self._chunks.size < HEADER.size:
-            raise SourceError(f"{self.path}: {self._chunks.size} bytes are too few for a VRS file")
-        fields = HEADER.unpack(self._chunks.read(0, HEADER.size))
-        if (fields[0], fields[10]) != MAGIC:
-            raise SourceError(f"{self.path}: it does not start as a VRS file does")
-        file_header, self.head_size = fields[2], fields[3]
-        if file_header < HEADER.size or not RECORD.itemsize <= self.head_size <= 4096:
-            raise SourceError(f"{self.path}: headers of {file_header} and {self.head_size} bytes are not VRS's")
-        return fields[4], fields[5], fields[6]
 
     def _head(self, offset: int) -> np.void:
         return np.frombuffer(self._chunks.read(offset, RECORD.itemsize), RECORD)[0]
@@ -248,6 +237,31 @@ class _Words:
 
     def rest(self) -> bytes:
         return self._data[self._at :]
+
+
+def check_header(path: Path) -> None:
+    """Whether a file begins as a VRS file does; cheap.
+
+    Raises:
+        SourceError: It does not.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(HEADER.size)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be opened: {error}") from error
+    _check(path, data)
+
+
+def _check(path: Path, data: bytes) -> tuple[int, ...]:
+    if len(data) < HEADER.size:
+        raise SourceError(f"{path}: {len(data)} bytes are too few for a VRS file")
+    fields = HEADER.unpack(data)
+    if (fields[0], fields[10]) != MAGIC:
+        raise SourceError(f"{path}: it does not start as a VRS file does")
+    if fields[2] < HEADER.size or not RECORD.itemsize <= fields[3] <= MOST_HEADER:
+        raise SourceError(f"{path}: headers of {fields[2]} and {fields[3]} bytes are not VRS's")
+    return fields[2:7]
 
 
 def open_vrs(path: Path) -> VrsFile:

@@ -186,7 +186,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m/eye_gaze").mkdir(parents=True)
     (tmp_path / "m/eye_gaze/eyegaze.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SourceError, match=r"nothing of MPS can be read: eye_gaze/eyegaze.csv was left out"):
-        open_collection(tmp_path / "m")
+        open_collection(tmp_path / "m").open("m")
 
 
 def test_damage_is_refused_or_told(

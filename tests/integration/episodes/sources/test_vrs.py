@@ -95,6 +95,7 @@ def test_what_the_samples_state(shared_data: Path, name: str) -> None:
 def test_gravity_and_field_have_the_units_that_are_said(shared_data: Path) -> None:
     for name in (AEA, ADT, GEN2):
         with only(shared_data / name) as source:
+            assert ("imu.left.temperature" in source.streams) == (name == GEN2)  # NaN in the first generation
             for side in ("left", "right"):
                 accel = np.array(source.read_range(f"imu.{side}", 0, 50))[:, 3:]
                 assert 8.0 < np.median(np.linalg.norm(accel, axis=1)) < 14.0  # [m/s^2], hands and heads move
@@ -341,6 +342,17 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes, fault: str) -> Non
     (path := tmp_path / "other.vrs").write_bytes(data)
     with pytest.raises(SourceError, match=fault):
         open_collection(path)
+
+
+def test_a_damaged_file_does_not_keep_its_neighbours_from_opening(tmp_path: Path, small: bytes) -> None:
+    (tmp_path / "a.vrs").write_bytes(small)
+    (tmp_path / "b.vrs").write_bytes(small[50:])
+    (tmp_path / "c.vrs").write_bytes(small[:200])
+    collection = open_collection(tmp_path)
+    assert collection.keys() == ("a", "c") and len(collection.notes) == 1
+    collection.open("a").close()
+    with pytest.raises(SourceError, match="c.vrs: its description is damaged"):
+        collection.open("c")
 
 
 def test_closed_is_closed(shared_data: Path) -> None:
