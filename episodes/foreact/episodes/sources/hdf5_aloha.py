@@ -12,7 +12,7 @@ import numpy as np
 from foreact.episodes.sources.hdf5_file import Hdf5
 from foreact.episodes.sources.parts import Part, PartsSource
 from foreact.episodes.sources.protocol import SourceError, Stream
-from foreact.episodes.sources.steps import Column, Steps, column_part, numbered
+from foreact.episodes.sources.steps import Column, Steps, column_part, distinct, numbered
 from foreact.episodes.sources.stills import decode_still, still_size
 
 __all__ = ["open_aloha"]
@@ -34,7 +34,7 @@ def open_aloha(key: str, file: Hdf5) -> PartsSource:
     if "action" not in tables:
         raise SourceError(f"{file.path} has no actions that can be read. {'; '.join(file.notes)}")
     count, steps = len(tables["action"]), numbered()
-    parts: list[Part] = []
+    parts: list[tuple[str, Part]] = []
     notes = [*steps.notes, *file.notes]
     for name, table in tables.items():
         if name == "compress_len":
@@ -44,13 +44,13 @@ def open_aloha(key: str, file: Hdf5) -> PartsSource:
             continue
         column = Column(f"{file.path}: {name}", table, 0, count)
         if name.startswith(IMAGES) and table.ndim == 2 and table.dtype == np.uint8 and count:
-            parts.append(_compressed(column, name, steps))
+            parts.append((name, _compressed(column, name, steps)))
         else:
             about: dict[str, Any] = {"name": "state", "kind": "vector"} if name == "observations/qpos" else {}
-            parts.append(column_part(column, name, steps, **about))
-    if any(part.stream.description == NOTE for part in parts):
+            parts.append((name, column_part(column, name, steps, **about)))
+    if any(part.stream.description == NOTE for _, part in parts):
         notes.append(NOTE)
-    return PartsSource(key, parts, metadata=file.attributes("/"), notes=notes, close=file.close)
+    return PartsSource(key, distinct(parts), metadata=file.attributes("/"), notes=notes, close=file.close)
 
 
 def _compressed(column: Column, name: str, steps: Steps) -> Part:

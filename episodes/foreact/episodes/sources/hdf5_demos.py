@@ -10,9 +10,9 @@ from typing import Any
 from foreact.episodes import strictjson
 from foreact.episodes.outcome import JSON
 from foreact.episodes.sources.hdf5_file import Hdf5
-from foreact.episodes.sources.parts import PartsSource
+from foreact.episodes.sources.parts import Part, PartsSource
 from foreact.episodes.sources.protocol import SourceError
-from foreact.episodes.sources.steps import Column, Steps, column_part, numbered, timed
+from foreact.episodes.sources.steps import Column, Steps, column_part, distinct, numbered, timed
 
 __all__ = ["open_demo"]
 
@@ -38,7 +38,7 @@ def open_demo(key: str, file: Hdf5, demo: str) -> PartsSource:
     metadata = _metadata(file, group)
     steps = _steps(metadata)
     notes = [*steps.notes, *file.notes]
-    parts = []
+    parts: list[tuple[str, Part]] = []
     for name, table in tables.items():
         if name.startswith(f"{REPEATED}/"):
             continue
@@ -46,12 +46,12 @@ def open_demo(key: str, file: Hdf5, demo: str) -> PartsSource:
             notes.append(f"{name} is left out: {len(table)} steps where the actions have {count}")
             continue
         about: dict[str, Any] = {"description": ABOUT[name]} if name in ABOUT else {}
-        parts.append(column_part(Column(f"{where}: {name}", table, 0, count), name, steps, **about))
+        parts.append((name, column_part(Column(f"{where}: {name}", table, 0, count), name, steps, **about)))
     if any(name.startswith(f"{REPEATED}/") for name in tables):
         notes.append(f"{REPEATED} is left out: the observations one step later")
     if metadata.get("num_samples") not in (None, count):
         notes.append(f"num_samples says {metadata['num_samples']}, there are {count} actions")
-    return PartsSource(key, parts, task=_task(metadata), metadata=metadata, notes=notes, close=file.close)
+    return PartsSource(key, distinct(parts), task=_task(metadata), metadata=metadata, notes=notes, close=file.close)
 
 
 def _metadata(file: Hdf5, group: str) -> dict[str, JSON]:

@@ -17,7 +17,7 @@ import numpy as np
 from foreact.episodes.outcome import JSON
 from foreact.episodes.sources.parts import Part, PartsSource, Recordings, array_part
 from foreact.episodes.sources.protocol import Source, SourceError, Stream
-from foreact.episodes.sources.steps import Steps, column_kind, column_name, natural, numbered, timed
+from foreact.episodes.sources.steps import Steps, column_kind, column_name, distinct, natural, numbered, timed
 
 __all__ = ["open_collection"]
 
@@ -75,8 +75,11 @@ def _groups(file: Path) -> dict[str, list[str]]:
 
 
 def _open_group(key: str, file: Path, group: str, names: list[str]) -> PartsSource:
-    with zipfile.ZipFile(file) as archive:
-        found = {name.removeprefix(f"{group}/"): _read(archive, f"{name}.npy", file) for name in names}
+    try:
+        with zipfile.ZipFile(file) as archive:
+            found = {name.removeprefix(f"{group}/"): _read(archive, f"{name}.npy", file) for name in names}
+    except BROKEN as error:
+        raise error if isinstance(error, SourceError) else SourceError(f"{file} is damaged: {error}") from error
     tables = {name: values for name, values in found.items() if values.ndim and not name.startswith(f"{CONSTANTS}/")}
     count = _length(tables)
     if not count:
@@ -84,17 +87,17 @@ def _open_group(key: str, file: Path, group: str, names: list[str]) -> PartsSour
     steps = timed(found[RATE][()], RATE) if RATE in found and not found[RATE].ndim else numbered()
     notes = list(steps.notes)
     metadata: dict[str, JSON] = {}
-    parts: list[Part] = []
+    parts: list[tuple[str, Part]] = []
     for name, values in found.items():
         if name in tables and len(values) == count and values.dtype.kind in "biuf":
-            parts.append(_part(name, values, steps, file))
+            parts.append((name, _part(name, values, steps, file)))
         elif values.size <= FEW and values.dtype.kind in "biufU" and _finite(values):
             metadata[name] = values.tolist()
         else:
             notes.append(f"{name} is left out: {values.dtype} {values.shape}, not of {count} steps")
-    if any(part.stream.kind == "hand" for part in parts):
+    if any(part.stream.kind == "hand" for _, part in parts):
         notes.append("the side of the hand is taken from the name of the file or array, where it says one")
-    return PartsSource(key, parts, metadata=metadata, notes=notes)
+    return PartsSource(key, distinct(parts), metadata=metadata, notes=notes)
 
 
 def _length(tables: dict[str, np.ndarray]) -> int:

@@ -15,7 +15,7 @@ from foreact.episodes.outcome import JSON
 from foreact.episodes.sources.parts import Part, PartsSource, array_part
 from foreact.episodes.sources.protocol import Kind, SourceError, Stream
 from foreact.episodes.sources.rlds_features import STEPS, Leaf
-from foreact.episodes.sources.steps import MAX_SAMPLE, Steps, column_name, numbered
+from foreact.episodes.sources.steps import MAX_SAMPLE, Steps, column_name, distinct, numbered
 from foreact.episodes.sources.stills import decode_still
 from foreact.episodes.sources.tfrecord import Feature, Record, parse_example, read_record
 
@@ -35,15 +35,15 @@ def open_episode(key: str, shard: Path, record: Record, leaves: list[Leaf]) -> P
     example = parse_example(read_record(shard, record), where)
     steps, notes = numbered(), []
     metadata = _metadata(example, leaves, notes)
-    parts: list[Part] = []
+    parts: list[tuple[str, Part]] = []
     for leaf in leaves:
         if leaf.name.startswith(f"{STEPS}/"):
             reason = _left_out(leaf, example)
             if reason:
                 notes.append(f"{leaf.name.removeprefix('steps/')} is left out: {reason}")
             else:
-                parts.append(_part(leaf, example[leaf.name], steps, where))
-    counts = {part.stream.name: len(part.stamps) for part in parts}
+                parts.append((leaf.name.removeprefix(f"{STEPS}/"), _part(leaf, example[leaf.name], steps, where)))
+    counts = {part.stream.name: len(part.stamps) for _, part in parts}
     if not counts or len(set(counts.values())) > 1:
         raise SourceError(f"{where}: the streams do not have one number of steps: {counts}")
     # BridgeData's flags; its public sample has them false for real pictures, so they are told, not obeyed
@@ -51,7 +51,7 @@ def open_episode(key: str, shard: Path, record: Record, leaves: list[Leaf]) -> P
     if denied:
         notes.append(f"episode_metadata denies {', '.join(denied)}: these pictures may be padding")
     task = _task(example, leaves, notes)
-    return PartsSource(key, parts, task=task, metadata=metadata, notes=(*steps.notes, *notes))
+    return PartsSource(key, distinct(parts), task=task, metadata=metadata, notes=(*steps.notes, *notes))
 
 
 def _left_out(leaf: Leaf, example: dict[str, Feature]) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from foreact.episodes.sources.parts import Part
 from foreact.episodes.sources.protocol import Kind, SourceError, Stream
 
-__all__ = ["MAX_SAMPLE", "MAX_STEPS", "Steps", "column_name", "column_part", "natural", "numbered", "timed"]
+__all__ = ["MAX_SAMPLE", "MAX_STEPS", "Steps", "column_name", "column_part", "distinct", "natural", "numbered", "timed"]
 
 MAX_STEPS = 10_000_000  # 92 h at 30 Hz
 MAX_SAMPLE = 1 << 28  # bytes of one sample
@@ -76,6 +76,22 @@ def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """Sort key that puts demo_2 before demo_10."""
     pieces = re.findall(r"\d+|\D+", name)
     return tuple((0, int(piece)) if piece.isdecimal() and len(piece) < 18 else (1, piece) for piece in pieces)
+
+
+def distinct(parts: Iterable[tuple[str, Part]]) -> list[Part]:
+    """Parts under names of their own: where two would share one, the later is called as in the file.
+
+    Args:
+        parts: Name in the file, part.
+    """
+    found: dict[str, Part] = {}
+    for own, part in parts:
+        dotted, number = own.replace("/", "."), 2
+        name = part.stream.name if part.stream.name not in found else dotted
+        while name in found:
+            name, number = f"{dotted}.{number}", number + 1
+        found[name] = part if name == part.stream.name else replace(part, stream=replace(part.stream, name=name))
+    return list(found.values())
 
 
 def column_name(name: str, kind: Kind) -> str:

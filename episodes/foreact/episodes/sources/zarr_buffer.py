@@ -21,7 +21,7 @@ from foreact.episodes.outcome import JSON
 from foreact.episodes.sources.parts import NEVER, Part, PartsSource, Recordings
 from foreact.episodes.sources.protocol import Source, SourceError, Stream
 from foreact.episodes.sources.rigid import poses_of_axis_angles
-from foreact.episodes.sources.steps import Column, Steps, column_part, numbered
+from foreact.episodes.sources.steps import Column, Steps, column_part, distinct, numbered
 from foreact.episodes.sources.zarr_egoverse import open_egoverse
 from foreact.episodes.sources.zarr_files import ZarrFiles, ZarrTable
 
@@ -115,14 +115,14 @@ def _open_episode(
 ) -> PartsSource:
     steps = numbered()
     notes = list(steps.notes)
-    parts: list[Part] = []
+    parts: list[tuple[str, Part]] = []
     for name, table in tables.items():
         column = Column(f"{path}: data/{name}", table.rows, start, end - start)
-        parts.append(_part(name, column, table, steps))
+        parts.append((name, _part(name, column, table, steps)))
         if table.absent:
             notes.append(f"{name}: {table.absent} of {table.chunks} chunks have no file and read as the fill value")
-    parts += _poses(path, tables, start, end, steps)
-    return PartsSource(key, parts, metadata=metadata, notes=notes)
+    parts += [(part.stream.name, part) for part in _poses(path, tables, start, end, steps)]
+    return PartsSource(key, distinct(parts), metadata=metadata, notes=notes)
 
 
 def _part(name: str, column: Column, table: ZarrTable, steps: Steps) -> Part:

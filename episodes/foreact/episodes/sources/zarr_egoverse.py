@@ -17,7 +17,7 @@ from foreact.episodes import strictjson
 from foreact.episodes.outcome import JSON
 from foreact.episodes.sources.parts import Part, PartsSource, array_part
 from foreact.episodes.sources.protocol import Kind, SourceError, Stream
-from foreact.episodes.sources.steps import MAX_STEPS, Column, Steps, column_part, numbered, timed
+from foreact.episodes.sources.steps import MAX_STEPS, Column, Steps, column_part, distinct, numbered, timed
 from foreact.episodes.sources.stills import decode_still, still_size
 from foreact.episodes.sources.zarr_files import ZarrFiles, ZarrTable
 
@@ -43,17 +43,17 @@ def open_egoverse(key: str, path: Path) -> PartsSource:
     notes: list[str] = []
     tables = _tables(files, count, notes)
     steps, stamps = _clock(path, tables, attributes, count, notes)
-    parts: list[Part] = []
+    parts: list[tuple[str, Part]] = []
     for name, table in tables.items():
         column = Column(f"{path}: {name}", table.rows, 0, count)
         if name == NOTES:
-            parts += _annotations(path, table, stamps, steps, notes)
+            parts += [(name, part) for part in _annotations(path, table, stamps, steps, notes)]
         elif name != STAMPS:
             part = _pictures(name, column, steps) if table.blobs else _numbers(name, column, steps, attributes)
-            parts.append(Part(part.stream, stamps, part.read, part.read_range))
+            parts.append((name, Part(part.stream, stamps, part.read, part.read_range)))
     task = next((attributes[name] for name in ("task_description", "task_name") if attributes.get(name)), "")
     metadata = {name: value for name, value in attributes.items() if name != "features"}
-    return PartsSource(key, parts, task=str(task), metadata=metadata, notes=notes, close=files.close)
+    return PartsSource(key, distinct(parts), task=str(task), metadata=metadata, notes=notes, close=files.close)
 
 
 def _tables(files: ZarrFiles, count: int, notes: list[str]) -> dict[str, ZarrTable]:

@@ -11,6 +11,7 @@ from foreact.episodes.sources.steps import (
     column_kind,
     column_name,
     column_part,
+    distinct,
     natural,
     numbered,
     timed,
@@ -66,6 +67,14 @@ def test_kinds(name: str, dtype: str, shape: tuple[int, ...], kind: Kind) -> Non
 
 def test_demo_2_comes_before_demo_10() -> None:
     assert sorted(["demo_10", "demo_2", "demo"], key=natural) == ["demo", "demo_2", "demo_10"]
+
+
+def test_columns_of_one_name_are_told_apart() -> None:
+    columns = ("obs/front_rgb", "obs/front_image", "front_rgb", "x/front_rgb")
+    frames = np.zeros((2, 8, 8, 3), np.uint8)
+    parts = [(name, column_part(Column("f", frames, 0, 2), name, numbered())) for name in columns]
+    names = [part.stream.name for part in distinct(parts)]
+    assert names == ["camera.front", "obs.front_image", "front_rgb", "x.front_rgb"]
 
 
 class Rows:
