@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foreact.episodes.sources.gpmf import Payload, Sensor, merge_payloads, parse_payload
 from foreact.episodes.sources.parts import Part, array_part
 from foreact.episodes.sources.protocol import Kind, SourceError, Stream
-from foreact.episodes.sources.video_index import needs_av, open_container, ticks_to_ns
+from foreact.episodes.sources.video_index import needs_av, ticks_to_ns
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 __all__ = ["telemetry_parts"]
 
@@ -32,13 +35,17 @@ NAMES: dict[str, tuple[str, Kind, tuple[str, ...]]] = {
 }
 
 
-def telemetry_parts(path: Path) -> tuple[list[Part], dict[str, str], list[str]]:
+def telemetry_parts(container: InputContainer, path: Path) -> tuple[list[Part], dict[str, str], list[str]]:
     """Streams of the telemetry track, the device it names, and notes; all empty if the video has none.
 
+    Args:
+        container: The video, open and not yet read.
+        path: Where it lies, for messages.
+
     Raises:
-        SourceError: The file cannot be opened.
+        SourceError: Its times are none.
     """
-    payloads, starts, durations, notes = _payloads(path)
+    payloads, starts, durations, notes = _payloads(container, path)
     if not payloads:
         return [], {}, notes
     sensors, more = merge_payloads(payloads, starts, durations)
@@ -53,27 +60,25 @@ def telemetry_parts(path: Path) -> tuple[list[Part], dict[str, str], list[str]]:
     return parts, {"camera": payloads[0].device}, notes + more
 
 
-def _payloads(path: Path) -> tuple[list[Payload], list[int], list[int], list[str]]:
-    av = needs_av()
+def _payloads(container: InputContainer, path: Path) -> tuple[list[Payload], list[int], list[int], list[str]]:
+    tracks = [stream for stream in container.streams if HANDLER in stream.metadata.get("handler_name", "")]
+    if not tracks:
+        return [], [], [], []
     payloads: list[Payload] = []
     times: list[tuple[int, int]] = []
     notes: list[str] = []
-    with closing(open_container(path)) as container:
-        tracks = [stream for stream in container.streams if HANDLER in stream.metadata.get("handler_name", "")]
-        if not tracks:
-            return [], [], [], []
-        try:
-            for packet in container.demux(tracks[0]):
-                if packet.size and packet.pts is not None and not packet.is_corrupt:
-                    try:
-                        payloads.append(parse_payload(bytes(packet)))
-                    except SourceError as error:
-                        notes.append(f"payload {len(times)} is left out: {error}")
-                        continue
-                    times.append((packet.pts, packet.duration or 0))
-        except (OSError, ValueError, av.FFmpegError) as error:
-            notes.append(f"telemetry ends early: {error}")
-        base = tracks[0].time_base
+    try:
+        for number, packet in enumerate(container.demux(tracks[0])):
+            if packet.size and packet.pts is not None and not packet.is_corrupt:
+                try:
+                    payloads.append(parse_payload(bytes(packet)))
+                except SourceError as error:
+                    notes.append(f"payload {number} is left out: {error}")
+                    continue
+                times.append((packet.pts, packet.duration or 0))
+    except (OSError, ValueError, needs_av().FFmpegError) as error:
+        notes.append(f"telemetry ends early: {error}")
+    base = tracks[0].time_base
     if base is None:
         raise SourceError(f"{path}: the telemetry track has no time base")
     try:

@@ -71,6 +71,7 @@ def film(path: Path, pool: VideoPool) -> Film:
         sounds = [f"{each.codec_context.name} {each.rate} Hz" for each in container.streams.audio if each.codec_context]
         cover = needs_av().stream.Disposition.attached_pic
         tracks = sum(not each.disposition & cover for each in container.streams.video)
+        measured, about, more = telemetry_parts(container, path)
     notes = [f"sound is left out: {sound}" for sound in sounds]
     parts: list[Part] = []
     for track in range(max(tracks, 1)):
@@ -81,7 +82,6 @@ def film(path: Path, pool: VideoPool) -> Film:
             if not track:
                 raise
             notes.append(f"video track {track} is left out: {error}")
-    measured, about, more = telemetry_parts(path)
     return Film((*parts, *measured), {"file": path.name, **about, **said}, (*notes, *more))
 
 
