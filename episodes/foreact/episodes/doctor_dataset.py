@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foreact.episodes.examine import Finding, Statistics, examine
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
-from foreact.episodes.sources import open_collection
+from foreact.episodes.sources import SourceError, open_collection
 
 __all__ = ["DoctorDatasetConfig", "doctor_dataset"]
 
@@ -57,9 +57,12 @@ def doctor_dataset(config: DoctorDatasetConfig, progress: ProgressFn = quiet) ->
     samples = 0
     for done, key in enumerate(keys):
         progress(done, len(keys), "read recordings")
-        with collection.open(key) as source:
-            findings, numbers = examine(source)
-            samples += sum(len(source.stamps(name)) for name in source.streams)
+        try:
+            with collection.open(key) as source:
+                findings, numbers = examine(source)
+                samples += sum(len(source.stamps(name)) for name in source.streams)
+        except SourceError as error:
+            findings, numbers = [Finding("", True, f"cannot be opened: {error}")], {}
         for each in findings:
             found.setdefault(each, []).append(key)
         statistics[key] = {name: _plain(each) for name, each in numbers.items()}

@@ -24,33 +24,43 @@ def inspect_recordings(path: Path, progress: ProgressFn, *, verify: bool) -> Out
         verify: Read every sample.
 
     Raises:
-        SourceError: No format is known by its looks, it is damaged, or a sample cannot be read.
+        SourceError: No format is known by its looks, or the only recording cannot be read; of several, one that cannot
+            is told in a row, and the outcome counts as failed.
         ModuleNotFoundError: The reader needs a package that is not installed.
     """
     collection = open_collection(path)
     keys = collection.keys()
     recordings: dict[str, JSON] = {}
     rows: list[tuple[str, ...]] = []
+    damaged = 0
     for done, key in enumerate(keys):
         progress(done, len(keys), "read recordings" if verify else "open recordings")
-        with collection.open(key) as source:
-            if verify:
-                _read_all(source)
-            found = {name: health(source.stamps(name)) for name in source.streams}
-            recordings[key] = _figures(source, found)
-            if done < SHOWN:
-                rows += [
-                    _row(key if place == 0 else "", source.streams[name], found[name])
-                    for place, name in enumerate(found)
-                ]
+        try:
+            with collection.open(key) as source:
+                if verify:
+                    _read_all(source)
+                found = {name: health(source.stamps(name)) for name in source.streams}
+                recordings[key] = _figures(source, found)
+                if done < SHOWN:
+                    rows += _rows(key, source, found)
+        except SourceError as error:
+            if len(keys) == 1:
+                raise
+            damaged += 1
+            rows.append((key, f"cannot be read: {error}", *[""] * (len(COLUMNS) - 2)))
     progress(len(keys), len(keys), "open recordings")
     if len(keys) > SHOWN:
         rows.append((f"... and {len(keys) - SHOWN} more recordings", *[""] * (len(COLUMNS) - 1)))
     figures: dict[str, JSON] = {
-        "format": collection.format, "recordings": recordings, "notes": list(collection.notes), "verified": verify,
+        "format": collection.format, "recordings": recordings, "damaged": damaged, "notes": list(collection.notes),
+        "verified": verify,
     }  # fmt: skip
     rows += [("note", note, *[""] * (len(COLUMNS) - 2)) for note in _notes(collection, recordings)]
-    return Outcome(path, figures, COLUMNS, tuple(rows))
+    return Outcome(path, figures, COLUMNS, tuple(rows), failed=damaged > 0)
+
+
+def _rows(key: str, source: Source, found: dict[str, Health]) -> list[tuple[str, ...]]:
+    return [_row("" if place else key, source.streams[name], found[name]) for place, name in enumerate(found)]
 
 
 def _read_all(source: Source) -> None:

@@ -12,6 +12,7 @@ from foreact.episodes import convert_mcap as module
 from foreact.episodes.arrays import StoreError
 from foreact.episodes.convert import ConvertConfig, convert
 from foreact.episodes.convert_mcap import differences
+from foreact.episodes.inspect import InspectConfig, inspect
 from foreact.episodes.sources import SourceError, open_collection
 from foreact.episodes.sources.mcap_writer import write_mcap
 from foreact.episodes.sources.parts import PartsSource, array_part
@@ -123,3 +124,19 @@ def test_bad_requests(bags: Path, tmp_path: Path) -> None:
         convert(ConvertConfig(bags, tmp_path / "out", "store", drop=("gps",)))
     with pytest.raises(StoreError, match="exists"):
         convert(ConvertConfig(bags, tmp_path, "mcap"))
+
+
+def test_folders_side_by_side_are_one_collection_and_a_bad_one_is_told(tmp_path: Path) -> None:
+    for name in ("left", "right", "torn"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        write_mcap(recording(name), tmp_path / "all" / name / "bag.mcap")
+    (tmp_path / "all" / "torn" / "bag.mcap").write_bytes(b"")
+    collection = open_collection(tmp_path / "all")
+    keys = collection.keys()
+    assert [key.partition("/")[0] for key in keys][:2] == ["left", "right"]
+    with collection.open(keys[1]) as source:
+        assert differences(recording("right"), source) == []
+    outcome = inspect(InspectConfig(tmp_path / "all"))
+    assert outcome.failed == any(key.startswith("torn") for key in keys)
+    told = [text for row in outcome.rows for text in row if "empty" in text]
+    assert told, "the file without content is told of"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from foreact.episodes.sources.protocol import Collection, SourceError
+from foreact.episodes.sources.protocol import Collection, Source, SourceError
 
 __all__ = ["FORMATS", "Format", "open_collection"]
 
@@ -42,11 +43,42 @@ def open_collection(path: str | Path) -> Collection:
     """
     path = Path(path)
     path.stat()
-    found = next((each for each in FORMATS if each.matches(path)), None)
+    found = _format_of(path)
+    if found is None and path.is_dir():
+        inside = [each for each in sorted(path.iterdir()) if each.is_dir() and _format_of(each) is not None]
+        if inside:
+            return _folders(path, inside)
     if found is None:
         known = "; ".join(f"{each.name} ({each.looks})" for each in FORMATS)
         raise SourceError(f"{path}: no format is known that looks like this. Known are: {known}")
     return importlib.import_module(f"foreact.episodes.sources.{found.module}").open_collection(path)
+
+
+def _format_of(path: Path) -> Format | None:
+    return next((each for each in FORMATS if each.matches(path)), None)
+
+
+def _folders(path: Path, inside: list[Path]) -> Collection:
+    """Folders of recordings side by side; one that cannot be opened is told of and left out.
+
+    Raises:
+        SourceError: None of them can be opened.
+    """
+    from foreact.episodes.sources.parts import Recordings
+
+    openers: dict[str, Callable[[], Source]] = {}
+    notes: list[str] = []
+    for folder in inside:
+        try:
+            collection = open_collection(folder)
+        except SourceError as error:
+            notes.append(f"{folder.name} is left out: {error}")
+            continue
+        notes += [f"{folder.name}: {note}" for note in collection.notes]
+        openers |= {f"{folder.name}/{key}": partial(collection.open, key) for key in collection.keys()}
+    if not openers:
+        raise SourceError("; ".join(notes) or f"{path} holds no recording")
+    return Recordings(path, "folders", openers, tuple(notes))
 
 
 def _suffix(*suffixes: str) -> Callable[[Path], bool]:
