@@ -227,6 +227,13 @@ def test_what_was_never_written_is_left_out(tmp_path: Path) -> None:
     assert any(note.startswith("observations/bomb is left out") for note in source.notes)
 
 
+def test_without_h5py_the_message_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = aloha(tmp_path / "x.hdf5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'foreact\[data\]'"):
+        open_collection(file)
+
+
 def test_other_layouts_are_named(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["somewhere/else"] = np.zeros(3)

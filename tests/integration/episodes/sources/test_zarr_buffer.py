@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,13 @@ def test_umi(tmp_path: Path) -> None:
         source.stamps("pose.robot0_eef").tolist() == [0, 1, 2, 3] and source.streams["robot0_eef_pos"].clock == "step"
     )
     collection.close()
+
+
+def test_without_imagecodecs_the_message_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = umi(tmp_path / "dataset.zarr.zip")
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'foreact\[data\]'"):
+        open_collection(file)
 
 
 def test_diffusion_policy(tmp_path: Path) -> None:
