@@ -149,7 +149,7 @@ class LeRobotReader:
         values = table.column(name).combine_chunks()
         while hasattr(values, "flatten") and str(values.type).startswith(("list", "fixed_size_list", "extension")):
             values = values.storage if str(values.type).startswith("extension") else values.flatten()
-        data = np.asarray(values.to_numpy(zero_copy_only=False))
+        data = _numpy(values)
         feature = self.features[name]
         shape = (table.num_rows, *feature.shape)
         if values.null_count or data.dtype != np.dtype(feature.dtype) or data.size != math.prod(shape):
@@ -276,17 +276,29 @@ def _rows_of(file: Any, columns: list[str] | None, episode: int) -> "pa.Table":
 
     On some damaged files pyarrow's filters never come back and its statistics end the process: neither is asked.
     """
-    compute, arrow = _require("pyarrow.compute"), _require("pyarrow")
     pieces = []
     for group in range(file.num_row_groups):
-        here = compute.equal(file.read_row_group(group, columns=["episode_index"])["episode_index"], episode)
-        if compute.any(here).as_py():
-            table = file.read_row_group(group, columns=columns).filter(here)
-            pieces.append(table if columns is None else table.select(columns))
+        column = file.read_row_group(group, columns=["episode_index"])["episode_index"]
+        owner = np.concatenate([_numpy(chunk) for chunk in column.chunks]) if column.num_chunks else np.empty(0)
+        rows = np.flatnonzero(owner == episode)
+        if len(rows):
+            table = file.read_row_group(group, columns=columns)
+            table = table if columns is None else table.select(columns)
+            # slices, as arrow's own comparing and taking would import pandas, which takes a second
+            runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+            pieces += [table.slice(int(run[0]), len(run)) for run in runs]
     if pieces:
-        return arrow.concat_tables(pieces)
+        return _require("pyarrow").concat_tables(pieces)
     empty = file.schema_arrow.empty_table()
     return empty if columns is None else empty.select(columns)
+
+
+def _numpy(values: Any) -> np.ndarray:
+    """An arrow array; numbers by DLPack, as arrow's own way imports pandas, which takes a second."""
+    kind = str(values.type)
+    if values.null_count == 0 and kind.removeprefix("u").startswith(("int", "float", "double")):
+        return np.from_dlpack(values)
+    return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
 def _parquet(path: Path, read: Any) -> Any:
