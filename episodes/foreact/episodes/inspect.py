@@ -44,7 +44,7 @@ def inspect(config: InspectConfig, progress: ProgressFn = quiet) -> Outcome:
     version_2 = (config.path / "meta" / "episodes.jsonl").is_file()
     if is_lerobot(config.path) and not version_2:
         return _inspect_lerobot(config)
-    if config.path.exists() and not (config.path / "zarr.json").is_file():
+    if config.path.exists() and not _is_store(config.path):
         return _inspect_others(config, progress)
     store = EpisodeStore.open(config.path)
     if config.verify:
@@ -157,6 +157,12 @@ def _element_ranges(spec: FeatureSpec, values: np.ndarray) -> dict[str, JSON]:
         }
         for i, element in enumerate(spec.elements)
     }
+
+
+def _is_store(path: Path) -> bool:
+    """Whether a Zarr group is ours, or so damaged that only the store's reader can say so."""
+    header = path / "zarr.json"
+    return header.is_file() and (b'"foreact"' in header.read_bytes() or (path / "episodes").is_dir())
 
 
 def _inspect_others(config: InspectConfig, progress: ProgressFn) -> Outcome:

@@ -120,15 +120,18 @@ FORMATS: tuple[Format, ...] = (
         "a folder with *.tfrecord-*, features.json and dataset_info.json",
     ),
     Format(
-        "Zarr replay buffer",
+        "Zarr (UMI, Diffusion Policy, EgoVerse)",
         "zarr_buffer",
-        _either(_suffix(".zarr.zip"), _holds("meta/episode_ends", "data")),
-        "NAME.zarr or NAME.zarr.zip with data/ and meta/episode_ends",
+        _either(_suffix(".zarr.zip"), _holds("meta/episode_ends", "data"), _holds("zarr.json"), _holds("*/zarr.json")),
+        "NAME.zarr or NAME.zarr.zip with data/ and meta/episode_ends, or episodes with zarr.json",
     ),
     Format(
         "HDF5 (robomimic, LIBERO, ALOHA, EgoDex)",
         "hdf5",
-        _either(_suffix(".hdf5", ".h5"), _holds("*.hdf5"), _holds("*/*.hdf5"), _holds("*.h5")),
+        _either(
+            _suffix(".hdf5", ".h5"),
+            *(_holds(f"{depth}*{end}") for depth in ("", "*/", "*/*/") for end in (".hdf5", ".h5")),
+        ),
         "FILE.hdf5 or a folder of them",
     ),
     Format(
@@ -145,7 +148,11 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "DexCap",
         "dexcap",
-        _either(_holds("color_image.jpg", "pose.txt"), _holds("frame_*/color_image.jpg")),
+        _either(
+            _holds("color_image.jpg", "pose.txt"),
+            _holds("frame_*/color_image.jpg"),
+            _holds("*/frame_*/color_image.jpg"),
+        ),
         "frame folders",
     ),
     Format(
