@@ -69,7 +69,7 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
         (ConvertConfig(DATA / "g1_head_teleop_lerobot_v21", out, "store"), "version v2.1, this reads v3.0; convert it"),
         (ConvertConfig(DATA / "robots", out, "store"), "is not a LeRobot dataset: it has no meta/info.json"),
         (ConvertConfig(SOURCE, out, "lerobot"), "is not an episode store"),
-        (ConvertConfig(SOURCE, out, "rlds"), "to='rlds': expected to=lerobot or to=store"),
+        (ConvertConfig(SOURCE, out, "rlds"), "to='rlds': expected to=lerobot, to=store or to=mcap"),
         (ConvertConfig(SOURCE, out, "store", video=True), "video= works with to=lerobot only"),
         (ConvertConfig(SOURCE, SOURCE, "store"), "exists; choose another out="),
     ]:
