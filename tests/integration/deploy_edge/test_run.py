@@ -64,7 +64,10 @@ def children_of(parent: int) -> list[int]:
 def started(exported: Path, out: Path) -> tuple["subprocess.Popen[str]", list[int]]:
     """A long run in a process of its own, once its two processes work."""
     before = left_in_memory()
+    # a shell that starts the tests in the background has its children ignore SIGINT
     code = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from foreact.deploy_edge.run import RunConfig, run
 run(RunConfig(Path({str(exported)!r}), "reach", Path({str(out)!r}), episodes=50, seconds=60.0,

@@ -22,7 +22,7 @@ def test_without_a_name_all_tasks_are_listed() -> None:
 def test_a_task_of_many_worlds_is_described() -> None:
     figures = tasks(TasksConfig(("humanoid",))).figures["humanoid"]
     assert isinstance(figures, dict)
-    assert figures["actions"] == "17 in -0.4..0.4" and figures["observation"] == "45 numbers"
+    assert figures["actions"] == "17 in -0.4..0.4" and figures["observation"] == "270 numbers"
     assert str(figures["control_rate"]).startswith("66.67 Hz")
 
 
