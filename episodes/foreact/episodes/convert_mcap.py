@@ -3,67 +3,40 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Self, override
+from typing import Any
 
 import numpy as np
 
 from foreact.episodes.arrays import StoreError
 from foreact.episodes.outcome import JSON, ProgressFn
 from foreact.episodes.partial import PartialFolder
-from foreact.episodes.sources import Source, SourceError, Stream, Value, open_collection
+from foreact.episodes.sources import Source, SourceError, Value, open_collection
 from foreact.episodes.sources.mcap_writer import write_mcap
+from foreact.episodes.sources.parts import Part, PartsSource
 
-__all__ = ["Chosen", "convert_mcap", "differences"]
+__all__ = ["convert_mcap", "differences", "without"]
 
 BATCH = 32  # samples compared at once
 
 
-class Chosen(Source):
-    """A recording without some of its streams.
+def without(source: Source, drop: Sequence[str]) -> PartsSource:
+    """A recording without some of its streams; closing it closes the recording.
 
     Args:
-        source: The recording; it is closed with this one.
+        source: The recording.
         drop: Names or patterns, such as `audio*`; what fits one is not there.
     """
-
-    def __init__(self, source: Source, drop: Sequence[str]) -> None:
-        self._source, self.key, self.task = source, source.key, source.task
-        self.dropped = tuple(name for name in source.streams if any(fnmatch.fnmatch(name, each) for each in drop))
-        self.streams: Mapping[str, Stream] = {
-            name: stream for name, stream in source.streams.items() if name not in self.dropped
-        }
-        self.metadata, self.notes = source.metadata, source.notes
-
-    @override
-    def stamps(self, stream: str) -> np.ndarray:
-        return self._known(stream).stamps(stream)
-
-    @override
-    def read(self, stream: str, index: int) -> Value:
-        return self._known(stream).read(stream, index)
-
-    @override
-    def read_range(self, stream: str, start: int, stop: int) -> list[Value] | np.ndarray:
-        return self._known(stream).read_range(stream, start, stop)
-
-    @override
-    def close(self) -> None:
-        self._source.close()
-
-    @override
-    def __enter__(self) -> Self:
-        return self
-
-    @override
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _known(self, stream: str) -> Source:
-        if stream not in self.streams:
-            raise KeyError(f"{self.key} has no stream {stream!r}")
-        return self._source
+    parts = [
+        Part(stream, source.stamps(name), partial(source.read, name), partial(source.read_range, name))
+        for name, stream in source.streams.items()
+        if not any(fnmatch.fnmatch(name, each) for each in drop)
+    ]
+    return PartsSource(
+        source.key, parts, task=source.task, metadata=source.metadata, notes=source.notes, close=source.close
+    )
 
 
 def convert_mcap(
@@ -87,24 +60,25 @@ def convert_mcap(
     if unknown := [key for key in keys if key not in collection.keys()]:
         raise SourceError(f"{source} has no recording {', '.join(unknown)}")
     asked: dict[str, JSON] = {"source": str(source.resolve()), "to": "mcap", "drop": list(drop)}
-    partial = PartialFolder(out, {**asked, "recordings": list(keys)})
-    partial.content.mkdir(exist_ok=True)
+    folder = PartialFolder(out, {**asked, "recordings": list(keys)})
+    folder.content.mkdir(exist_ok=True)
     counts, dropped = {"streams": 0, "samples": 0}, set[str]()
     for done, key in enumerate(keys):
         progress(done, len(keys), "write and compare")
-        with Chosen(collection.open(key), drop) as chosen:
-            file = partial.content / f"{_file_name(key)}.mcap"
+        whole = collection.open(key)
+        with without(whole, drop) as chosen:
+            file = folder.content / f"{_file_name(key)}.mcap"
             if not file.exists():  # it appears when it is whole
                 write_mcap(chosen, file)
             _require_equal(chosen, file)
-            dropped |= set(chosen.dropped)
+            dropped |= whole.streams.keys() - chosen.streams.keys()
             counts["streams"] += len(chosen.streams)
             counts["samples"] += sum(len(chosen.stamps(name)) for name in chosen.streams)
     collection.close()
     if idle := [each for each in drop if not fnmatch.filter(dropped, each)]:
         raise StoreError(f"drop={', '.join(idle)} fits no stream of {source}; `foreact inspect` lists them")
-    size = sum(path.stat().st_size for path in partial.content.iterdir())
-    partial.finish()
+    size = sum(path.stat().st_size for path in folder.content.iterdir())
+    folder.finish()
     progress(len(keys), len(keys), "write and compare")
     return {
         "recordings": len(keys), **counts, "megabytes": round(size / 1e6, 3), "dropped": sorted(dropped),

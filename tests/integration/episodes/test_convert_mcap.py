@@ -109,7 +109,7 @@ def test_a_writer_that_loses_something_is_found_out(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lossy(source: Any, path: Path) -> Any:
-        return write_mcap(module.Chosen(source, ["state"]), path)
+        return write_mcap(module.without(source, ["state"]), path)
 
     monkeypatch.setattr(module, "write_mcap", lossy)
     with pytest.raises(StoreError, match="is not what was read: streams state are in one only"):

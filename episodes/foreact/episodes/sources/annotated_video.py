@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from foreact.episodes.sources.annotations import Annotations, read_json, read_table, seconds_to_ns
-from foreact.episodes.sources.parts import PartsSource
+from foreact.episodes.sources.parts import PartsSource, Recordings
 from foreact.episodes.sources.protocol import Collection, Source, SourceError
 from foreact.episodes.sources.video import VideoPool
 from foreact.episodes.sources.video_files import SUFFIXES, film
 from foreact.episodes.sources.video_index import needs_av
-from foreact.episodes.sources.video_part import FilmedRecordings
 
 __all__ = ["open_collection"]
 
@@ -52,7 +51,7 @@ def open_collection(path: Path) -> Collection:
     openers: dict[str, Callable[[], Source]] = {
         video: functools.partial(_open, video, files[video], said, pool) for video in sorted(files)
     }
-    return FilmedRecordings(path, name, openers, notes=tuple(said.notes), pool=pool)
+    return Recordings(path, name, openers, notes=tuple(said.notes), on_close=pool.close)
 
 
 def _videos(path: Path) -> dict[str, Path]:

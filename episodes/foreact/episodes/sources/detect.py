@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,6 +68,7 @@ def _folders(path: Path, inside: list[Path]) -> Collection:
     from foreact.episodes.sources.parts import Recordings
 
     openers: dict[str, Callable[[], Source]] = {}
+    opened = ExitStack()
     notes: list[str] = []
     for folder in inside:
         try:
@@ -74,11 +76,12 @@ def _folders(path: Path, inside: list[Path]) -> Collection:
         except SourceError as error:
             notes.append(f"{folder.name} is left out: {error}")
             continue
+        opened.callback(collection.close)
         notes += [f"{folder.name}: {note}" for note in collection.notes]
         openers |= {f"{folder.name}/{key}": partial(collection.open, key) for key in collection.keys()}
     if not openers:
         raise SourceError("; ".join(notes) or f"{path} holds no recording")
-    return Recordings(path, "folders", openers, tuple(notes))
+    return Recordings(path, "folders", openers, tuple(notes), opened.close)
 
 
 def _suffix(*suffixes: str) -> Callable[[Path], bool]:

@@ -27,11 +27,11 @@ from foreact.episodes.lerobot_reader import (
     read_json,
 )
 from foreact.episodes.sources.lerobot_v2 import LeRobotV2Reader, read_json_lines
-from foreact.episodes.sources.parts import Part, PartsSource, array_part
+from foreact.episodes.sources.parts import Part, PartsSource, Recordings, array_part
 from foreact.episodes.sources.protocol import Collection, Source, SourceError, Stream
 from foreact.episodes.sources.video import VideoPool
 from foreact.episodes.sources.video_index import ticks_to_ns
-from foreact.episodes.sources.video_part import FilmedRecordings, describe_video
+from foreact.episodes.sources.video_part import describe_video
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,7 +68,7 @@ def open_collection(path: Path) -> Collection:
             f"episode_{episode.index:06d}": functools.partial(_open, reader, info, episode, tasks, pool)
             for episode in episodes
         }
-    return FilmedRecordings(path, f"lerobot-{version[1:]}", openers, pool=pool)
+    return Recordings(path, f"lerobot-{version[1:]}", openers, on_close=pool.close)
 
 
 def _needs_pyarrow() -> None:

@@ -6,9 +6,9 @@ Shape letters: n = samples of a stream.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, override
+from typing import override
 
 import numpy as np
 
@@ -117,14 +117,6 @@ class PartsSource(Source):
             self._closed = True
             self._close()
 
-    @override
-    def __enter__(self) -> Self:
-        return self
-
-    @override
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _part(self, stream: str) -> Part:
         try:
             return self._parts[stream]
@@ -146,12 +138,14 @@ class Recordings(Collection):
         format: Such as `rlds`.
         openers: By key, in order; each opens its recording.
         notes: What was left out, and why.
+        on_close: Lets go of what the recordings share.
     """
 
     path: Path
     format: str
     openers: Mapping[str, Callable[[], Source]]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    on_close: Callable[[], None] = NEVER
 
     @override
     def keys(self) -> tuple[str, ...]:
@@ -165,4 +159,4 @@ class Recordings(Collection):
 
     @override
     def close(self) -> None:
-        """Nothing is held."""
+        self.on_close()

@@ -131,9 +131,11 @@ class Source(Protocol):
         """Let go of files; reading is an error from then on."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Collection(Protocol):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foreact.episodes.sources.gopro import telemetry_parts
-from foreact.episodes.sources.parts import Part, PartsSource
+from foreact.episodes.sources.parts import Part, PartsSource, Recordings
 from foreact.episodes.sources.protocol import Collection, Source, SourceError
 from foreact.episodes.sources.video import VideoPool
 from foreact.episodes.sources.video_index import needs_av, open_container
-from foreact.episodes.sources.video_part import FilmedRecordings, video_part
+from foreact.episodes.sources.video_part import video_part
 
 __all__ = ["SUFFIXES", "Film", "film", "open_collection", "video_files"]
 
@@ -37,7 +37,7 @@ def open_collection(path: Path) -> Collection:
     openers: dict[str, Callable[[], Source]] = {
         file.name if path.is_dir() else file.stem: functools.partial(_open, file, pool) for file in files
     }
-    return FilmedRecordings(path, "video", openers, pool=pool)
+    return Recordings(path, "video", openers, on_close=pool.close)
 
 
 def video_files(folder: Path) -> list[Path]:

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import override
 
 import numpy as np
 
-from foreact.episodes.sources.parts import Part, Recordings
+from foreact.episodes.sources.parts import Part
 from foreact.episodes.sources.protocol import Stream
 from foreact.episodes.sources.video import VideoPool
 from foreact.episodes.sources.video_index import VideoIndex
 
-__all__ = ["FilmedRecordings", "describe_video", "video_part"]
-
-
-@dataclass
-class FilmedRecordings(Recordings):
-    """Recordings whose videos share open decoders.
-
-    Attributes:
-        pool: Of the decoders; closed with the collection.
-    """
-
-    pool: VideoPool = field(default_factory=VideoPool)
-
-    @override
-    def close(self) -> None:
-        self.pool.close()
+__all__ = ["describe_video", "video_part"]
 
 
 def video_part(
