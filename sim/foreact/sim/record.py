@@ -14,14 +14,12 @@ from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import RunFolder
 from foreact.sim.attempts import AttemptLedger
 from foreact.sim.demonstration import DemonstrationRules
-from foreact.sim.recording_job import Job, JobResult, run_job
+from foreact.sim.recording_job import JOB_ATTEMPTS, Job, JobResult, run_job
 from foreact.sim.registry import definition, resolve
 from foreact.sim.seeds import INDEX_LIMIT, SEED_LIMIT, Split
 from foreact.sim.workers import worker_processes
 
 __all__ = ["RecordConfig", "record"]
-
-JOB_ATTEMPTS = 8  # a job is a few seconds of work: small enough to balance, large enough to step and draw together
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ class _Recording:
             indices = ledger.take(JOB_ATTEMPTS)
             if indices:
                 config = self.config
-                return Job(config.out, task, indices, JOB_ATTEMPTS, config.rules, config.segmentation, config.device)
+                return Job(config.out, task, indices, config.rules, config.segmentation, config.device)
         return None
 
     def _enter(self, result: JobResult) -> None:

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from foreact.sim.definitions import ShownWorlds
     from foreact.sim.pictures import WorldPictures
 
-__all__ = ["Job", "JobResult", "episode_key", "run_job"]
+__all__ = ["JOB_ATTEMPTS", "Job", "JobResult", "episode_key", "run_job"]
 
+JOB_ATTEMPTS = 8  # a job is a few seconds of work: small enough to balance, large enough to step and draw together
 LAUNCH = 8  # frames drawn by one launch: on CPU as fast per frame as 64, and the last launch of a job wastes less
 
 
@@ -37,8 +38,7 @@ class Job:
     Attributes:
         store: Folder of the episode store, which exists.
         task: Full task name.
-        indices: Attempts to make.
-        nworld: Worlds to make them in, side by side; no fewer than attempts.
+        indices: Attempts to make, at most `JOB_ATTEMPTS`.
         rules: How to record.
         segmentation: Also record geom ids.
         device: Where to draw.
@@ -47,7 +47,6 @@ class Job:
     store: Path
     task: str
     indices: tuple[int, ...]
-    nworld: int
     rules: DemonstrationRules
     segmentation: bool
     device: str
@@ -107,7 +106,7 @@ def run_job(job: Job) -> JobResult:
     clock = _CpuClock()
     store = EpisodeStore.open(job.store)
     with clock.phase("setup"):
-        worlds = _worlds(job.task, job.nworld)
+        worlds = _worlds(job.task)
     text = definition(job.task).text
     with clock.phase("simulation"):
         made = demonstrate(worlds, text, job.indices, job.rules, store.contract.cameras)
@@ -126,18 +125,17 @@ def run_job(job: Job) -> JobResult:
 
 
 # Between jobs a process keeps worlds and pictures of the latest task: jobs come task by task.
-_kept_worlds: dict[tuple[str, int], ShownWorlds] = {}
+_kept_worlds: dict[str, ShownWorlds] = {}
 _kept_pictures: dict[tuple[str, str, bool, str], WorldPictures] = {}
 
 
-def _worlds(name: str, nworld: int) -> ShownWorlds:
-    key = (name, nworld)
-    if key not in _kept_worlds:
+def _worlds(name: str) -> ShownWorlds:
+    if name not in _kept_worlds:
         _kept_worlds.clear()
         _kept_pictures.clear()
         give_back_memory()
-        _kept_worlds[key] = definition(name).make(nworld)
-    return _kept_worlds[key]
+        _kept_worlds[name] = definition(name).make(JOB_ATTEMPTS)
+    return _kept_worlds[name]
 
 
 def _pictures(job: Job, model: mujoco.MjModel, contract: PolicyContract, first: WorldStates) -> WorldPictures:
