@@ -49,7 +49,8 @@ class Command:
         example: a line that can be typed.
         positional: keys that may be given without `key=`, in order.
         options: keys that also exist as options (`--device`, `--seed`, `--agent`).
-        variants: what else the command is for other values of its first positional key; None is the command itself.
+        variants: what else the command is for other values of the key `by`; None is the command itself.
+        by: the key that chooses among variants; empty for the first positional one.
     """
 
     name: str
@@ -61,9 +62,10 @@ class Command:
     positional: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     variants: Mapping[str, "Command | None"] = field(default_factory=dict)
+    by: str = ""
 
     def chosen(self, arguments: Sequence[str]) -> "Command":
-        """The variant that the first positional value names, or the command itself.
+        """The variant that the value of `by` names, or the command itself.
 
         Args:
             arguments: what was typed after the command's name, without options.
@@ -73,9 +75,12 @@ class Command:
         """
         if not self.variants:
             return self
-        key = self.positional[0]
+        key = self.by or self.positional[0]
+        bare = key == self.positional[0]
         parts = [argument.lstrip("+").partition("=") for argument in arguments]
-        given = next((value if equals else name for name, equals, value in parts if name == key or not equals), None)
+        given = next(
+            (value if equals else name for name, equals, value in parts if name == key or (bare and not equals)), None
+        )
         if given is not None and given not in self.variants:
             raise DoorError(f"{key} is {given!r}: choose from {', '.join(self.variants)}")
         return self.variants.get(given or "") or self
