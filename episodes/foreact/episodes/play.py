@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from foreact.episodes.digest import digest
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.replayer import Pacing, Replayer
 from foreact.episodes.runfolder import write_json_atomic
 from foreact.episodes.sources import Source, SourceError, Stream, open_collection
-from foreact.episodes.timeline import COUNTED, Step, Timeline, digest
+from foreact.episodes.timeline import COUNTED, Step, Timeline
 
 __all__ = ["PlayConfig", "play"]
 

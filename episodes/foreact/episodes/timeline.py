@@ -6,16 +6,15 @@ Shape letters: n = samples of a stream, T = steps.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from foreact.episodes.sources.protocol import Source, Value
+from foreact.episodes.sources.protocol import Source
 from foreact.episodes.sync import Picked, Policy, Track, default_policy
 
-__all__ = ["COUNTED", "Health", "Step", "Timeline", "digest", "health"]
+__all__ = ["COUNTED", "Health", "Step", "Timeline", "health"]
 
 COUNTED = ("step", "frame")  # clocks that count and do not tell time
 GAP = 2.5  # median periods without a sample that count as a gap
@@ -187,23 +186,3 @@ class Timeline:
         for number, time_ns in enumerate(times.tolist()):
             yield self.at(number, time_ns, before)
             before = time_ns
-
-
-def digest(steps: Iterable[Step]) -> str:
-    """SHA-256 of everything in the steps: names, times, values with their types."""
-    seen = hashlib.sha256()
-    for step in steps:
-        seen.update(f"{step.number} {step.time_ns}".encode())
-        for name, picked in sorted(step.samples.items()):
-            seen.update(f"|{name} {picked.time_ns} {picked.stamps_ns} {picked.interpolated}".encode())
-            for value in picked.value if isinstance(picked.value, list) else [picked.value]:
-                _update(seen, value)
-    return seen.hexdigest()
-
-
-def _update(seen: hashlib._Hash, value: Value) -> None:
-    if isinstance(value, np.ndarray):
-        seen.update(f"{value.dtype.str}{value.shape}".encode())
-        seen.update(np.ascontiguousarray(value).tobytes())
-    else:
-        seen.update(value.encode() if isinstance(value, str) else value)

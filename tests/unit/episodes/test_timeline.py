@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foreact.episodes.digest import digest
 from foreact.episodes.sources.parts import Part, PartsSource, array_part
 from foreact.episodes.sources.protocol import Stream
 from foreact.episodes.sync import Hold, Interpolate, Nearest, Window, slerp
-from foreact.episodes.timeline import Timeline, digest, health
+from foreact.episodes.timeline import Timeline, health
 
 MS = 1_000_000
 
