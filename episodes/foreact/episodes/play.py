@@ -44,6 +44,8 @@ class PlayConfig:
         out: Folder for `recording.rrd` and `report.json`.
         web: Serve a viewer on this machine only, and play into it until Ctrl-C.
         digest: Print a SHA-256 of all steps, which depends on the files alone.
+        resolution_ns: Cut stamps to whole multiples of it [ns], so that a recording plays as its copy in a format that
+            keeps no finer ones.
     """
 
     path: Path
@@ -57,9 +59,10 @@ class PlayConfig:
     out: Path | None = None
     web: bool = False
     digest: bool = False
+    resolution_ns: int = 1
 
     def __post_init__(self) -> None:
-        for name, low in (("start_s", 0), ("duration_s", 0), ("rate", 0), ("loop", 1)):
+        for name, low in (("start_s", 0), ("duration_s", 0), ("rate", 0), ("loop", 1), ("resolution_ns", 1)):
             if not getattr(self, name) >= low:
                 raise ValueError(f"{name}={getattr(self, name)} is out of range; give {low} or more")
 
@@ -81,7 +84,7 @@ def play(config: PlayConfig, progress: ProgressFn = quiet) -> Outcome:
     """
     with ExitStack() as stack:
         sources, notes = _opened(config, stack)
-        timeline = Timeline.of(sources, streams=config.streams or None)
+        timeline = Timeline.of(sources, streams=config.streams or None, resolution_ns=config.resolution_ns)
         times = _times(config, timeline)
         if config.rate and any(track.stream.clock in COUNTED for track in timeline.tracks.values()):
             raise ValueError(

@@ -92,11 +92,12 @@ class Track:
         source: The recording.
         name: The stream in it.
         offset_ns: Added to its stamps to bring them onto the timeline [ns].
+        resolution_ns: Stamps are first cut to whole multiples of it [ns].
     """
 
-    def __init__(self, source: Source, name: str, offset_ns: int = 0) -> None:
+    def __init__(self, source: Source, name: str, offset_ns: int = 0, resolution_ns: int = 1) -> None:
         self.stream: Stream = source.streams[name]
-        stamps = source.stamps(name)
+        stamps = source.stamps(name) // resolution_ns * resolution_ns
         self._source, self._name = source, name
         self._order = np.argsort(stamps, kind="stable")
         self.times = stamps[self._order] + offset_ns

@@ -104,6 +104,7 @@ class Timeline:
         streams: Iterable[str] | None = None,
         offsets_ns: Mapping[str, int] | None = None,
         policies: Mapping[str, Policy] | None = None,
+        resolution_ns: int = 1,
     ) -> Timeline:
         """Put recordings side by side.
 
@@ -112,6 +113,8 @@ class Timeline:
             streams: Which, by the names on the timeline; all if None.
             offsets_ns: Added to the stamps of a recording, by key, or of a stream, by its name on the timeline [ns].
             policies: By the names on the timeline.
+            resolution_ns: Stamps are cut to whole multiples of it [ns], so that a recording equals its copy in a format
+                that keeps no finer ones.
 
         Raises:
             ValueError: A name that is asked for is none of the timeline's.
@@ -129,7 +132,8 @@ class Timeline:
         tracks = {}
         for name in wanted:
             key, source, stream = names[name]
-            tracks[name] = Track(source, stream, offsets.get(key, 0) + (0 if name == key else offsets.get(name, 0)))
+            offset = offsets.get(key, 0) + (0 if name == key else offsets.get(name, 0))
+            tracks[name] = Track(source, stream, offset, resolution_ns)
         return cls(tracks, dict(policies or {}))
 
     @property

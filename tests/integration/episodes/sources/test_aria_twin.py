@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foreact.episodes.digest import digest
 from foreact.episodes.sources import Source, open_collection
+from foreact.episodes.timeline import Timeline
 
 EXACT = ("imu.left", "imu.right", "magnetometer")
 MICROSECONDS = (
@@ -59,6 +61,16 @@ def test_stamps_are_equal(twins: tuple[Source, Source], name: str) -> None:
 def test_stamps_are_equal_to_the_microsecond(twins: tuple[Source, Source], name: str) -> None:
     vrs, bag = twins
     np.testing.assert_array_equal(vrs.stamps(name) // 1000 * 1000, bag.stamps(name))
+
+
+def test_steps_are_the_same_to_the_microsecond(twins: tuple[Source, Source]) -> None:
+    def hashed(source: Source, resolution_ns: int) -> str:
+        timeline = Timeline.of({"one": source}, streams=EXACT + MICROSECONDS, resolution_ns=resolution_ns)
+        return digest(timeline.steps(timeline.times("imu.left")))
+
+    vrs, bag = twins
+    assert hashed(vrs, 1000) == hashed(bag, 1000)
+    assert hashed(vrs, 1) != hashed(bag, 1)  # stamps of hands were cut, and wrists lie between them
 
 
 def test_gaze_differs_by_one_turn(twins: tuple[Source, Source]) -> None:
