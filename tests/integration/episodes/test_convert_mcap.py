@@ -11,7 +11,7 @@ pytest.importorskip("mcap")
 from foreact.episodes import convert_mcap as module
 from foreact.episodes.arrays import StoreError
 from foreact.episodes.convert import ConvertConfig, convert
-from foreact.episodes.convert_mcap import differences
+from foreact.episodes.convert_parts import differences, without
 from foreact.episodes.inspect import InspectConfig, inspect
 from foreact.episodes.sources import SourceError, open_collection
 from foreact.episodes.sources.mcap_writer import write_mcap
@@ -109,7 +109,7 @@ def test_a_writer_that_loses_something_is_found_out(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lossy(source: Any, path: Path) -> Any:
-        return write_mcap(module.without(source, ["state"]), path)
+        return write_mcap(without(source, ["state"]), path)
 
     monkeypatch.setattr(module, "write_mcap", lossy)
     with pytest.raises(StoreError, match="is not what was read: streams state are in one only"):
