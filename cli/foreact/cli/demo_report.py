@@ -130,8 +130,8 @@ def render(material: Material, summary: Mapping[str, Any]) -> str:
 
 
 def _clips(evaluation: Path) -> list[Clip]:
+    from foreact.episodes.film import read_film
     from foreact.sim.metaworld import CONTROL_RATE_HZ
-    from foreact.vla.film import read_film
     from foreact.vla.showcase import load_films
 
     clips = []

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rerun.chunk import RrdReader
 
+from foreact.episodes.film import read_film
 from foreact.vla import showcase
 from foreact.vla.evaluate import EvalConfig, evaluate, load_results
-from foreact.vla.film import read_film
 from foreact.vla.reenactment import ReenactmentError, frame_steps, reenact
 
 

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from foreact.vla.film import FilmError, read_film, write_film
+from foreact.episodes.film import FilmError, read_film, write_film
 from foreact.vla.reenactment import frame_steps
 from foreact.vla.showcase import FRAMES, ShowcaseError, film, frame_interval, load_films, select_episodes
 

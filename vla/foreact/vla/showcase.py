@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foreact.episodes.film import read_film, write_film
 from foreact.episodes.outcome import ProgressFn, quiet
 from foreact.episodes.runfolder import write_json_atomic
 from foreact.sim.metaworld import CONTROL_RATE_HZ, default_cameras, policy_contract
 from foreact.vla.evaluate import load_results
-from foreact.vla.film import read_film, write_film
 from foreact.vla.recording import RecordedEpisode, write_recording
 from foreact.vla.reenactment import Reenactment, frame_steps, reenact
 
