@@ -82,7 +82,7 @@ class Command:
             (value if equals else name for name, equals, value in parts if name == key or (bare and not equals)), None
         )
         if given is not None and given not in self.variants:
-            raise DoorError(f"{key} is {given!r}: choose from {', '.join(self.variants)}")
+            raise DoorError(f"{key} is {given!r}: choose from {', '.join(filter(None, self.variants))}")
         return self.variants.get(given or "") or self
 
     def load(self) -> tuple[type[Any], Callable[[Any, ProgressFn], Report]]:
@@ -160,6 +160,20 @@ COMMANDS: tuple[Command, ...] = (
         "foreact replay recording.mcap out=runs/replay",
         positional=("path",),
         options=("device",),
+        by="into",
+        variants={
+            "": None,
+            "policy": Command(
+                "replay",
+                "foreact.vla.shadow",
+                "ShadowConfig",
+                "shadow",
+                "Let a policy watch recordings, and compare what it would have done with what was done.",
+                "foreact replay data/r into=policy policy=runs/r out=runs/shadow",
+                positional=("path",),
+                options=("device",),
+            ),
+        },
     ),
     Command(
         "convert",
