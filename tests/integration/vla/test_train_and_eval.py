@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+from foreact.episodes.contract import ContractMismatch
+from foreact.episodes.convert import ConvertConfig, convert
+from foreact.episodes.store import EpisodeStore
 from foreact.perception.language import InstructionEncoder
 from foreact.perception.vision import KeypointEncoder
 from foreact.vla.evaluate import EvalConfig, evaluate, load_results
 from foreact.vla.heads import HeadConfig
 from foreact.vla.policy import PolicyConfig
+from foreact.vla.shadow import ShadowConfig, shadow
 from foreact.vla.train import TrainConfig, train
 from foreact.vla.trainer import OptimisationConfig
 
@@ -134,3 +138,27 @@ def test_a_policy_of_another_rate_is_refused(trained: Path, tmp_path: Path) -> N
     with pytest.raises(ContractMismatch, match="control_rate_hz.*80.0.*50.0"):
         evaluate(eval_config(tmp_path / "slow", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_trained_policy_watches_its_demonstrations_in_any_format(
+    demonstrations: Path, trained: Path, tmp_path: Path
+) -> None:
+    shown = shadow(ShadowConfig(demonstrations, trained, every=2, out=tmp_path / "shadow"))
+    convert(ConvertConfig(demonstrations, tmp_path / "bags", "mcap"))
+    again = shadow(ShadowConfig(tmp_path / "bags", trained, every=2))
+    # the same moments, commands and differences: a policy does not see in what file a recording lies
+    for what in ("decisions", "mean_absolute_difference", "by_element", "by_step"):
+        assert shown.figures[what] == again.figures[what], what
+    written = {path.name for path in (tmp_path / "shadow").iterdir()}
+    assert written == {"000.png", "001.png", "002.png", "003.png", "report.json"}
+    assert json.loads((tmp_path / "shadow" / "report.json").read_text())["decisions"] == shown.figures["decisions"]
+
+
+def test_a_store_of_another_camera_is_not_watched(demonstrations: Path, trained: Path, tmp_path: Path) -> None:
+    other = EpisodeStore.open(demonstrations)
+    moved = dataclasses.replace(other.contract.cameras[0], position=(1.0, 0.0, 0.0))
+    contract = dataclasses.replace(other.contract, cameras=(moved, *other.contract.cameras[1:]))
+    store = EpisodeStore.create(tmp_path / "moved", contract)
+    store.write("one", other.read(other.keys()[0]))
+    with pytest.raises(ContractMismatch, match="cameras.front.position"):
+        shadow(ShadowConfig(tmp_path / "moved", trained))

@@ -156,10 +156,11 @@ def _require_streams(source: Source, contract: PolicyContract, streams: dict[str
 def _feature_differences(stream: Stream, spec: FeatureSpec) -> list[str]:
     units = stream.unit.split(",") if stream.unit else list(spec.units)
     units = units * len(spec.units) if len(units) == 1 else units
+    if tuple(stream.shape) != spec.shape:
+        return [f"{stream.name}: shape: expected {spec.shape}, got {tuple(stream.shape)}"]
     pairs = [
         ("unit", ",".join(spec.units), ",".join(units)),
         ("dtype", spec.dtype, stream.dtype),
-        ("shape", spec.shape, tuple(stream.shape)),
         ("elements", tuple(spec.elements), tuple(stream.elements) or tuple(spec.elements)),
         ("frame", spec.frame, stream.frame or spec.frame),
     ]

@@ -38,7 +38,7 @@ def draw(watched: Shadow, action: FeatureSpec, file: Path) -> None:
         for decision, start in enumerate(seconds):
             kept = watched.known[decision] > 0
             label = {"label": "the policy's chunks"} if decision == 0 else {}
-            axes.plot(start + ahead, watched.chunks[decision, :, place], color="#d9822b", alpha=0.45, lw=0.8, **label)
+            axes.plot(start + ahead, watched.chunks[decision, :, place], color="#d9822b", alpha=0.7, lw=0.9, **label)
             done = {"label": "what was done"} if decision == 0 else {}
             axes.plot((start + ahead)[kept], watched.done[decision, kept, place], color="#1f4e79", lw=1.6, **done)
         unit = "" if action.units[place] == "1" else f" [{action.units[place]}]"
