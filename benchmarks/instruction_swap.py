@@ -18,11 +18,11 @@ import numpy as np
 
 from foreact.episodes.language import tokenize
 from foreact.episodes.runfolder import write_json_atomic
+from foreact.episodes.statistics import wilson_interval
 from foreact.sim.registry import definition
 from foreact.sim.seeds import layout_seed
 from foreact.sim.worlds import Worlds
 from foreact.vla.actors import TorchActor, chunk_noise
-from foreact.vla.statistics import wilson_interval
 
 TASKS = ("reach-v3", "push-v3")
 RADIUS = 0.05  # [m] both tasks' own rule

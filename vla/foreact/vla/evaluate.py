@@ -15,9 +15,9 @@ from typing import Any, Literal
 from foreact.episodes.contract import CameraSpec, PolicyContract
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import RunFolder, write_json_atomic
+from foreact.episodes.statistics import wilson_interval
 from foreact.sim.controllers import ControllerName
 from foreact.vla.rollout import EpisodeResult, Trial
-from foreact.vla.statistics import wilson_interval
 
 __all__ = ["EvalConfig", "EvalError", "evaluate", "load_results"]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from foreact.vla.statistics import wilson_interval
+from foreact.episodes.statistics import wilson_interval
 
 
 def test_wilson_against_published_numbers() -> None:
