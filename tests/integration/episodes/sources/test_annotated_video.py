@@ -1,6 +1,7 @@
 """Layouts of annotated data sets, as their own descriptions give them, around a few frames of a real video."""
 
 import json
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,52 @@ def test_damaged_tables_are_refused(clip: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").unlink()
     with pytest.raises(SourceError, match="no video"):
         open_collection(tmp_path)
+
+
+LAYOUTS = {
+    "epic": (
+        "EPIC_100_train.csv",
+        EPIC + "".join(
+            f"P01_01_{n},P01,a,00:00:0{n}.089,00:00:0{n}.14,00:00:0{n}.37,8,9,\"open, on\",open,3,door,3,\"[]\",[3]\n"
+            for n in range(8)
+        ),
+    ),
+    "ego4d": (
+        "annotations/narration.json",
+        json.dumps(
+            {"a": {"narration_pass_1": {"narrations": [
+                {"timestamp_sec": n / 10, "narration_text": f"#C C opens {n}", "_annotation_uid": str(n)}
+                for n in range(8)
+            ]}}}
+        ),
+    ),
+    "hd-epic": (
+        "narrations-and-action-segments/HD_EPIC_Narrations.csv",
+        "unique_narration_id,participant_id,video_id,narration,start_timestamp,end_timestamp,verbs,narration_timestamp\n"
+        + "".join(f"{n},P01,P01-20240202-110250,Open it.,{n}.44,{n}.75,['open'],{n}.5\n" for n in range(8)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_damage_to_annotations_is_an_error_or_told(
+    layout: str, clip: bytes, tmp_path: Path, damage: Callable[[bytes, int], bytes]
+) -> None:
+    name, text = LAYOUTS[layout]
+    video = "P01-20240202-110250" if layout == "hd-epic" else "a"
+    put(tmp_path / f"Videos/P01/{video}.mp4", clip)
+    put(tmp_path / name, text)
+    if layout == "ego4d":
+        put(tmp_path / "ego4d.json", '{"version": "v2", "videos": [{"video_uid": "a"}]}')
+    whole, outcomes = text.encode(), set[str]()
+    for seed in range(500):
+        (tmp_path / name).write_bytes(damage(whole, seed))
+        try:
+            with open_collection(tmp_path).open(video) as source:
+                rows = {name: source.read_range(name, 0, len(source.stamps(name))) for name in list(source.streams)[1:]}
+        except SourceError:
+            outcomes.add("error")
+        else:
+            assert all(len(each) <= 8 for each in rows.values())  # nothing is made up
+            outcomes.add("read" if rows else "nobody annotated")
+    assert outcomes >= {"error", "read"}
