@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Video", "VideoPool"]
 
-SEEK_COSTS = 2  # frames that could be decoded in the time of a seek
 ENTRIES = 2  # key frames tried, from the nearest back
 INDICES_PER_DECODER = 16  # indices are small: kept longer than decoders, so that reopening needs no scan
 
@@ -68,6 +67,9 @@ class Video:
         self._colours = av.video.reformatter.VideoReformatter()
         self._order = np.argsort(self.index.packet_ticks, kind="stable")
         self._sorted, self._starts = self.index.packet_ticks[self._order], np.unique(self.index.entry)
+        self._place = np.searchsorted(self._starts, self.index.entry)  # of each frame's entry among them
+        self._by_pts = "matroska" in self._container.format.name  # which time it seeks by
+        self._packets: Iterator[Packet] | None = None
         self._damaged = np.zeros(len(self), bool)
         self._last: tuple[int, VideoFrame] | None = None
         self._begin(-1, 0)
@@ -183,19 +185,21 @@ class Video:
         """Whether decoding on is cheaper than seeking."""
         if self._shown > index or (self._ended and not self._pending):
             return False
-        return not self.index.seekable or int(self.index.entry[index]) <= self._packet + SEEK_COSTS
+        # a seek costs less than one frame: no packet is decoded that could have been left out
+        return not self.index.seekable or int(self.index.entry[index]) <= self._packet + 1
 
     def _entries(self, index: int) -> Iterator[int]:
         """Packets to decode from, the nearest first: decoders may need a key frame more than the file says."""
         if not self.index.seekable:
             yield 0
             return
-        place = int(np.searchsorted(self._starts, self.index.entry[index]))
+        place = int(self._place[index])
         yield from self._starts[max(0, place - ENTRIES + 1) : place + 1][::-1].tolist()
 
     def _begin(self, sent: int, shown: int) -> None:
         """Start to read packets: `sent` is the last that the decoder need not be given, `shown` the first frame."""
-        self._packets = self._container.demux(self._stream)
+        if self._packets is None:  # after a seek the old one gives what comes there
+            self._packets = self._container.demux(self._stream)
         self._pending: deque[tuple[int, VideoFrame]] = deque()
         self._packet = sent  # number of the last packet that was sent
         self._counted = 0  # frames that came out since the start of the file
@@ -208,8 +212,8 @@ class Video:
             self._reopen()
             return
         tick = int(self.index.packet_ticks[entry])
-        shown = int(np.searchsorted(self.index.ticks, tick))
-        target = tick if "matroska" in self._container.format.name else int(self.index.seek_ticks[entry])
+        shown = int(self.index.ticks.searchsorted(tick))
+        target = tick if self._by_pts else int(self.index.seek_ticks[entry])
         try:
             self._container.seek(target, stream=self._stream)
         except self._errors:
@@ -225,8 +229,7 @@ class Video:
     def _skip_to(self, entry: int) -> bool:
         """Drop packets before `entry` and send that one; False if it was passed already."""
         while (packet := self._next_packet()) is not None and packet.pts is not None:
-            place = int(np.searchsorted(self._sorted, packet.pts))
-            number = self._order[place] if place < len(self._order) and self._sorted[place] == packet.pts else None
+            number = entry if packet.pts == self.index.packet_ticks[entry] else self._packet_at(packet.pts)
             if number == entry:
                 self._send(packet)
                 return True
@@ -234,7 +237,13 @@ class Video:
                 break
         return False
 
+    def _packet_at(self, pts: int) -> int | None:
+        place = int(self._sorted.searchsorted(pts))
+        return int(self._order[place]) if place < len(self._order) and self._sorted[place] == pts else None
+
     def _next_packet(self) -> Packet | None:
+        if self._packets is None:
+            return None
         try:
             return next(self._packets, None)
         except self._errors:
@@ -245,6 +254,7 @@ class Video:
         self._container = open_container(self._file)
         old.close()
         self._stream = video_stream(self._container, self._track, self.name)
+        self._packets = None
         self._begin(-1, 0)
 
     def _decode_until(self, index: int) -> VideoFrame | None:
@@ -267,6 +277,8 @@ class Video:
         whole = packet is not None and packet.size > 0
         self._ended = not whole
         self._packet += whole
+        if self._ended:
+            self._packets = None  # it gives nothing after the end, wherever is sought to
         if packet is not None and packet.is_corrupt:
             return
         try:
@@ -290,9 +302,12 @@ class Video:
     def _number(self, frame: VideoFrame) -> int | None:
         """Which frame it is; None if it is none that is to be shown."""
         if self.index.seekable:
-            ticks = self.index.ticks
-            place = len(ticks) if frame.pts is None else int(np.searchsorted(ticks, frame.pts))
-            return place if place < len(ticks) and ticks[place] == frame.pts else None
+            ticks, pts, place = self.index.ticks, frame.pts, self._shown + len(self._pending)
+            if pts is None:
+                return None
+            if place >= len(ticks) or ticks[place] != pts:  # most often it is the next
+                place = int(ticks.searchsorted(pts))
+            return place if place < len(ticks) and ticks[place] == pts else None
         self._counted += 1
         return self._counted - 1 if self._counted <= len(self) else None
 
