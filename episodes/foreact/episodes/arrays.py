@@ -85,15 +85,23 @@ def read_header(folder: Path) -> EpisodeHeader:
     Raises:
         StoreError: missing, truncated or altered.
     """
-    attributes = read_group(folder)
+    return header_of(read_group(folder), str(folder / HEADER))
+
+
+def header_of(attributes: dict[str, Any], where: str) -> EpisodeHeader:
+    """The header of an episode from the attributes of its group.
+
+    Raises:
+        StoreError: altered, or of something else.
+    """
     if set(attributes) != {"episode", "checksum"}:
-        raise StoreError(f"{folder / HEADER} is not the header of an episode; it holds {sorted(attributes)}")
+        raise StoreError(f"{where} is not the header of an episode; it holds {sorted(attributes)}")
     if attributes["checksum"] != _checksum(attributes["episode"]):
-        raise StoreError(f"{folder / HEADER} was altered: its checksum does not match")
+        raise StoreError(f"{where} was altered: its checksum does not match")
     try:
         return strictjson.decode(EpisodeHeader, attributes["episode"], "episode")
     except strictjson.StrictJsonError as error:
-        raise StoreError(f"{folder / HEADER}: {error}") from error
+        raise StoreError(f"{where}: {error}") from error
 
 
 def check_sizes(folder: Path, header: EpisodeHeader, array: str) -> None:

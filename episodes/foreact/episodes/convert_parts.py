@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from foreact.episodes.arrays import StoreError
 from foreact.episodes.sources.parts import Part, PartsSource
 from foreact.episodes.sources.protocol import Collection, Source, SourceError, Value
 
-__all__ = ["chosen", "differences", "dropped", "file_names", "require_drops", "without"]
+__all__ = ["chosen", "differences", "dropped", "file_names", "require_drops", "unequal", "without"]
 
 BATCH = 32  # samples compared at once
 SMALL_BATCH = 2048  # of streams that are neither pictures nor sound
@@ -55,7 +55,13 @@ def without(source: Source, drop: Sequence[str]) -> PartsSource:
     """
     left_out = dropped(source, drop)
     parts = [
-        Part(stream, source.stamps(name), partial(source.read, name), partial(source.read_range, name))
+        Part(
+            stream,
+            source.stamps(name),
+            partial(source.read, name),
+            partial(source.read_range, name),
+            source.encoded(name),
+        )
         for name, stream in source.streams.items()
         if name not in left_out
     ]
@@ -95,7 +101,7 @@ def file_names(keys: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def differences(one: Source, other: Source, *, exact: bool = False) -> list[str]:
+def differences(one: Source, other: Source, *, exact: bool = False, skip: Container[str] = ()) -> list[str]:
     """What two recordings differ in: streams, stamps, values; nothing if they are equal.
 
     Args:
@@ -103,6 +109,7 @@ def differences(one: Source, other: Source, *, exact: bool = False) -> list[str]
         other: Another.
         exact: Also what is said of the recording and its streams, the order of samples, and every bit of a number;
             else samples are compared in the order of their stamps.
+        skip: Streams whose samples are not compared.
     """
     if one.streams.keys() != other.streams.keys():
         return [f"streams {', '.join(sorted(one.streams.keys() ^ other.streams.keys()))} are in one only"]
@@ -112,7 +119,9 @@ def differences(one: Source, other: Source, *, exact: bool = False) -> list[str]
         if not np.array_equal(one.stamps(name)[orders[0]], other.stamps(name)[orders[1]]):
             found.append(f"stamps of {name}")
             continue
-        at = _in_order(one, other, name) if exact else _by_stamp(one, other, name, orders)
+        if name in skip:
+            continue
+        at = unequal(one, other, name) if exact else _by_stamp(one, other, name, orders)
         if at is not None:
             found.append(f"values of {name} from sample {at}")
     return found
@@ -143,7 +152,17 @@ def _by_stamp(one: Source, other: Source, name: str, orders: list[np.ndarray]) -
     return None
 
 
-def _in_order(one: Source, other: Source, name: str) -> int | None:
+def unequal(one: Source, other: Source, name: str) -> int | None:
+    """The first sample of a stream that is not the same in every bit, in the order of the file; None if all are.
+
+    Args:
+        one: A recording.
+        other: Another, with as many samples.
+        name: Of the stream.
+
+    Raises:
+        SourceError: One of them cannot be read.
+    """
     count = len(one.stamps(name))
     batch = BATCH if one.streams[name].kind in LARGE else SMALL_BATCH
     for start in range(0, count, batch):
@@ -165,5 +184,7 @@ def _same(one: Value, other: Value) -> bool:
 def _same_bits(one: Any, other: Any) -> bool:
     if isinstance(one, str | bytes) or isinstance(other, str | bytes):
         return bool(one == other)
-    one, other = np.asarray(one), np.asarray(other)  # a sample without a shape is a number
+    # a sample without a shape is a number
+    one, other = (np.asarray(each) for each in (one, other))
+    one, other = (each.astype(each.dtype.newbyteorder("="), copy=False) for each in (one, other))
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()

@@ -24,7 +24,7 @@ class ShardError(ValueError):
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """Shape of the array, its dtype on disk, and samples per inner chunk."""
 
     shape: tuple[int, ...]
@@ -45,18 +45,24 @@ def read_sharded(folder: Path) -> np.ndarray:
         ShardError: another layout, a checksum that does not match, or a chunk of the wrong size.
         OSError: a file is missing.
     """
-    layout = _parse(folder / METADATA)
+    layout = parse_layout((folder / METADATA).read_text(encoding="utf-8"))
     path = folder / ".".join(["c", *("0" for _ in layout.shape)])
     shard = path.read_bytes()
     out = np.empty(layout.shape, layout.dtype)
-    for number, (start, size) in enumerate(_index(shard, -(-layout.shape[0] // layout.rows))):
+    for number, (start, size) in enumerate(shard_index(shard, -(-layout.shape[0] // layout.rows))):
         first = number * layout.rows
-        _decode(_checked(shard, start, size), out[first : first + layout.rows], layout)
+        _decode(checked(shard, start, size), out[first : first + layout.rows], layout)
     return out.astype(layout.dtype.newbyteorder("="), copy=False)
 
 
-def _parse(path: Path) -> _Layout:
-    metadata = strictjson.loads(path.read_text(encoding="utf-8"))
+def parse_layout(text: str) -> Layout:
+    """Layout of an array by its metadata.
+
+    Raises:
+        ShardError: another layout than is read here.
+        StrictJsonError: no JSON.
+    """
+    metadata = strictjson.loads(text)
     try:
         (codec,) = metadata["codecs"]
         sharding = codec["configuration"]
@@ -73,21 +79,33 @@ def _parse(path: Path) -> _Layout:
         )
         dtype = np.dtype(metadata["data_type"]).newbyteorder("<")
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ShardError(f"{path.name} is not the metadata of a sharded array: {error!r}") from error
+        raise ShardError(f"{METADATA} is not the metadata of a sharded array: {error!r}") from error
     if not known:
-        raise ShardError(f"{path.name} describes another layout than foreact writes")
-    return _Layout(shape, dtype, chunk[0])
+        raise ShardError(f"{METADATA} describes another layout than foreact writes")
+    return Layout(shape, dtype, chunk[0])
 
 
-def _index(shard: bytes, chunks: int) -> list[tuple[int, int]]:
-    """(offset, size) of each inner chunk."""
+def shard_index(shard: bytes, chunks: int) -> list[tuple[int, int]]:
+    """(offset, size) [B] of each inner chunk.
+
+    Args:
+        shard: bytes at whose end the index lies.
+        chunks: number of inner chunks.
+
+    Raises:
+        ShardError: the index is damaged.
+    """
     length = 16 * chunks
-    entries = struct.unpack(f"<{2 * chunks}Q", _checked(shard, len(shard) - length - _CHECKSUM, length + _CHECKSUM))
+    entries = struct.unpack(f"<{2 * chunks}Q", checked(shard, len(shard) - length - _CHECKSUM, length + _CHECKSUM))
     return list(zip(entries[::2], entries[1::2], strict=True))
 
 
-def _checked(shard: bytes, start: int, size: int) -> bytes:
-    """Bytes [start, start + size) without the crc32c at their end, which must match."""
+def checked(shard: bytes, start: int, size: int) -> bytes:
+    """Bytes [start, start + size) without the crc32c at their end, which must match.
+
+    Raises:
+        ShardError: it does not, or they lie elsewhere.
+    """
     import google_crc32c
 
     if start < 0 or size < _CHECKSUM or start + size > len(shard):
@@ -99,7 +117,7 @@ def _checked(shard: bytes, start: int, size: int) -> bytes:
     return content
 
 
-def _decode(content: bytes, out: np.ndarray, layout: _Layout) -> None:
+def _decode(content: bytes, out: np.ndarray, layout: Layout) -> None:
     from numcodecs.zstd import decompress
 
     if len(out) == layout.rows:

@@ -9,8 +9,9 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from foreact.episodes.contract import ContractError, PolicyContract, require_sam
 from foreact.episodes.episode import Episode, EpisodeHeader, Stream, check_episode, check_stream_data
 from foreact.episodes.outcome import JSON, ProgressFn, quiet
 
-__all__ = ["FORMAT", "Episode", "EpisodeHeader", "EpisodeStore", "StoreError", "Stream"]
+__all__ = ["FORMAT", "Episode", "EpisodeHeader", "EpisodeStore", "StoreError", "Stream", "is_key", "root_of"]
 
 FORMAT = 1
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -80,20 +81,8 @@ class EpisodeStore:
             raise StoreError(f"no episode store at {path}; make one with: foreact record out={path}")
         if not (path / arrays.HEADER).is_file():
             raise StoreError(f"{path} is not an episode store: it has no {arrays.HEADER}")
-        fields = arrays.read_group(path).get("foreact")
-        if not isinstance(fields, dict) or "format" not in fields:
-            raise StoreError(f"{path} is a Zarr group but not an episode store")
-        if fields["format"] != FORMAT:
-            newer = isinstance(fields["format"], int) and fields["format"] > FORMAT
-            hint = "written by a newer foreact; update foreact" if newer else "not a format this foreact reads"
-            raise StoreError(f"{path} has format {fields['format']!r}, this foreact reads {FORMAT}: {hint}")
-        try:
-            contract = PolicyContract.from_json(json.dumps(fields.get("contract")))
-        except ContractError as error:
-            raise StoreError(f"{path / arrays.HEADER}: {error}") from error
-        if fields.get("contract_hash") != contract.hash:
-            raise StoreError(f"{path / arrays.HEADER} was altered: the contract does not match its hash")
-        return cls(path, contract, fields.get("attributes", {}))
+        contract, attributes = root_of(arrays.read_group(path), str(path))
+        return cls(path, contract, attributes)
 
     def keys(self) -> list[str]:
         """Keys of all committed episodes, sorted."""
@@ -246,6 +235,43 @@ class EpisodeStore:
         if str(data.dtype) != dtype or data.shape != shape:
             raise StoreError(f"{folder / name} holds {data.dtype} {data.shape}, its header says {dtype} {shape}")
         return data
+
+
+def root_of(group: Mapping[str, Any], where: str) -> tuple[PolicyContract, dict[str, JSON]]:
+    """Contract and attributes of a store.
+
+    Args:
+        group: attributes of its Zarr group.
+        where: the store, for messages.
+
+    Raises:
+        StoreError: not a store of episodes, altered, or written by a newer foreact.
+    """
+    fields = group.get("foreact")
+    if not isinstance(fields, dict) or "format" not in fields:
+        raise StoreError(f"{where} is a Zarr group but not an episode store")
+    if fields.get("holds") == "recordings":
+        raise StoreError(
+            f"{where} holds recordings as they were read, without a contract: nothing says which of its streams are "
+            f"what a policy sees and does. Type: foreact inspect {where}, foreact replay {where}, or "
+            f"foreact convert {where} OUT to=lerobot"
+        )
+    if fields["format"] != FORMAT:
+        newer = isinstance(fields["format"], int) and fields["format"] > FORMAT
+        hint = "written by a newer foreact; update foreact" if newer else "not a format this foreact reads"
+        raise StoreError(f"{where} has format {fields['format']!r}, this foreact reads {FORMAT}: {hint}")
+    try:
+        contract = PolicyContract.from_json(json.dumps(fields.get("contract")))
+    except ContractError as error:
+        raise StoreError(f"{where}/{arrays.HEADER}: {error}") from error
+    if fields.get("contract_hash") != contract.hash:
+        raise StoreError(f"{where}/{arrays.HEADER} was altered: the contract does not match its hash")
+    return contract, fields.get("attributes", {})
+
+
+def is_key(name: str) -> bool:
+    """Whether a folder of this name is a committed episode."""
+    return _KEY.fullmatch(name) is not None
 
 
 def _create_group(path: Path, contract: PolicyContract, attributes: dict[str, JSON]) -> None:

@@ -73,12 +73,12 @@ def test_altered_metadata_is_refused(tmp_path: Path, change: Callable[[dict[str,
 @pytest.mark.parametrize(("start", "size"), [(-1, 8), (0, 3), (0, 11), (9, 4)])
 def test_chunks_outside_the_shard(start: int, size: int) -> None:
     with pytest.raises(ShardError, match="of a shard of 10"):
-        shards._checked(b"0123456789", start, size)
+        shards.checked(b"0123456789", start, size)
 
 
 def test_checksum_by_hand() -> None:
     # the check value of CRC-32C is crc32c("123456789") = 0xe3069283
     shard = b"123456789" + (0xE3069283).to_bytes(4, "little")
-    assert shards._checked(shard, 0, 13) == b"123456789"
+    assert shards.checked(shard, 0, 13) == b"123456789"
     with pytest.raises(ShardError, match="does not match"):
-        shards._checked(shard[:-1] + b"\x00", 0, 13)
+        shards.checked(shard[:-1] + b"\x00", 0, 13)

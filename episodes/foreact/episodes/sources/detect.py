@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from foreact.episodes.remote import address
 from foreact.episodes.sources.protocol import Collection, Source, SourceError
 
 __all__ = ["FORMATS", "Format", "open_collection"]
@@ -35,13 +36,15 @@ def open_collection(path: str | Path) -> Collection:
     """Open whatever lies at a path.
 
     Args:
-        path: A file or folder.
+        path: A file or folder, or an address such as `s3://bucket/store` of a store of ours.
 
     Raises:
         FileNotFoundError: Nothing is there.
         SourceError: No format is known by its looks, or it is damaged.
         ModuleNotFoundError: The reader needs a package that is not installed; the message says what to type.
     """
+    if address(path) is not None and not Path(path).exists():
+        return importlib.import_module("foreact.episodes.sources.store_source").open_collection(path)
     path = Path(path)
     path.stat()
     found = _format_of(path)

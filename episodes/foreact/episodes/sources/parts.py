@@ -13,6 +13,7 @@ from typing import override
 import numpy as np
 
 from foreact.episodes.outcome import JSON
+from foreact.episodes.sources.encoded import Encoded
 from foreact.episodes.sources.protocol import Collection, Source, SourceError, Stream, Value
 
 __all__ = ["Part", "PartsSource", "Recordings", "array_part"]
@@ -29,12 +30,14 @@ class Part:
         stamps: int64 (n,) [ns], in the order of the file.
         read: Gives sample i.
         read_range: Gives samples start to stop - 1 faster than one by one; None where nothing is faster.
+        encoded: The pictures as they lie packed in the recording; None where they do not.
     """
 
     stream: Stream
     stamps: np.ndarray
     read: Callable[[int], Value]
     read_range: Callable[[int, int], list[Value] | np.ndarray] | None = None
+    encoded: Encoded | None = None
 
     def __post_init__(self) -> None:
         if self.stamps.dtype != np.int64 or self.stamps.ndim != 1:
@@ -110,6 +113,10 @@ class PartsSource(Source):
         if part.read_range is not None:
             return part.read_range(start, stop)
         return [part.read(index) for index in range(start, stop)]
+
+    @override
+    def encoded(self, stream: str) -> Encoded | None:
+        return self._part(stream).encoded
 
     @override
     def close(self) -> None:

@@ -15,6 +15,7 @@ from typing import Literal, Protocol, Self
 import numpy as np
 
 from foreact.episodes.outcome import JSON
+from foreact.episodes.sources.encoded import Encoded
 
 __all__ = ["Collection", "Kind", "Source", "SourceError", "Stream", "Value"]
 
@@ -126,6 +127,16 @@ class Source(Protocol):
             SourceError: The file is damaged there.
         """
         ...
+
+    def encoded(self, stream: str) -> Encoded | None:
+        """A stream's pictures as they lie packed in the recording; None where they do not, or for other streams.
+
+        Unpacked they may differ from what `read` gives: who copies them compares.
+
+        Raises:
+            KeyError: No such stream.
+        """
+        return None
 
     def close(self) -> None:
         """Let go of files; reading is an error from then on."""
