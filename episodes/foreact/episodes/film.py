@@ -5,7 +5,9 @@ Shape letters: F frames, H and W = image height and width.
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -24,20 +26,24 @@ class FilmError(ValueError):
     """A film cannot be written or read."""
 
 
-def write_film(path: Path, frames: np.ndarray, rate_hz: Fraction) -> None:
+def write_film(path: Path, frames: Iterable[np.ndarray], rate_hz: Fraction) -> None:
     """Write frames as an MP4 with its index in front, so that it plays while it loads.
 
     Args:
         path: Where to write; its folder is created.
-        frames: RGB, uint8 (F, H, W, 3), H and W even, F at least 1.
+        frames: RGB, F of uint8 (H, W, 3), H and W even, F at least 1; an array or one after the other.
         rate_hz: Frames per second.
 
     Raises:
-        FilmError: The frames are not such an array.
+        FilmError: The frames are not such pictures.
     """
     import av
 
-    _check(frames)
+    ordered = iter(frames)
+    first = next(ordered, None)
+    if first is None:
+        raise FilmError(f"the film {path} needs at least one frame")
+    _check(first, first.shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -45,9 +51,10 @@ def write_film(path: Path, frames: np.ndarray, rate_hz: Fraction) -> None:
             # one thread: a small picture gains nothing from more, and the file is the same on every machine
             options = {"crf": QUALITY, "preset": "medium", "threads": "1"}
             stream = cast("VideoStream", container.add_stream("libx264", rate=rate_hz, options=options))
-            stream.height, stream.width = frames.shape[1:3]
+            stream.height, stream.width = first.shape[:2]
             stream.pix_fmt = "yuv420p"  # browsers decode no other layout
-            for frame in frames:
+            for frame in itertools.chain([first], ordered):
+                _check(frame, first.shape)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
             container.mux(stream.encode(None))
         os.replace(temporary, path)
@@ -77,8 +84,8 @@ def read_film(path: Path) -> np.ndarray:
     return np.stack(frames)
 
 
-def _check(frames: np.ndarray) -> None:
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not len(frames):
-        raise FilmError(f"a film needs uint8 frames (F, H, W, 3), got {frames.dtype} {frames.shape}")
-    if frames.shape[1] % 2 or frames.shape[2] % 2:
-        raise FilmError(f"a film's height and width must be even, got {frames.shape[1]} x {frames.shape[2]}")
+def _check(frame: np.ndarray, shape: tuple[int, ...]) -> None:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
+        raise FilmError(f"a film needs uint8 frames (H, W, 3) of one size, got {frame.dtype} {frame.shape}")
+    if shape[0] % 2 or shape[1] % 2:
+        raise FilmError(f"a film's height and width must be even, got {shape[0]} x {shape[1]}")
