@@ -6,12 +6,11 @@ Shape letters: N = samples of a stream in all recordings, R = recordings.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from foreact.episodes.feed.windows import Windows
 from foreact.episodes.outcome import ProgressFn, quiet
 from foreact.episodes.sources.protocol import Collection, Source, SourceError, Stream
 
@@ -56,13 +55,18 @@ class Recorded:
 
 
 def read_columns(
-    collection: Collection, windows: Windows, recordings: Sequence[str] = (), progress: ProgressFn = quiet
+    collection: Collection,
+    names: Sequence[str],
+    offsets_ns: Mapping[str, int],
+    recordings: Sequence[str] = (),
+    progress: ProgressFn = quiet,
 ) -> Recorded:
-    """Read what windows need, but pictures.
+    """Read streams whole, but of pictures only the times.
 
     Args:
         collection: Where from.
-        windows: Names the streams.
+        names: Of the streams.
+        offsets_ns: Added to the stamps of streams [ns].
         recordings: Which, by key; all if none is named.
         progress: Told of each recording.
 
@@ -76,7 +80,7 @@ def read_columns(
     chosen = tuple(recordings) or keys
     if not chosen:
         raise SourceError(f"{collection.path} holds no recording")
-    parts: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]] = {name: [] for name in windows.streams}
+    parts: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]] = {name: [] for name in names}
     streams: dict[str, Stream] = {}
     tasks = []
     for done, key in enumerate(chosen):
@@ -86,9 +90,8 @@ def read_columns(
             for name, found in parts.items():
                 where = f"{collection.path}: {key}"
                 _require_same(streams.setdefault(name, _stream(source, name, where)), source.streams.get(name), where)
-                found.append(_read(source, name, windows.offsets_ns.get(name, 0), where))
+                found.append(_read(source, name, offsets_ns.get(name, 0), where))
     progress(len(chosen), len(chosen), "read streams")
-    _require_one_clock(windows, streams)
     columns = {name: _joined(streams[name], found) for name, found in parts.items()}
     return Recorded(chosen, tuple(tasks), columns)
 
@@ -134,16 +137,6 @@ def _joined(stream: Stream, parts: list[tuple[np.ndarray, np.ndarray, np.ndarray
         places=np.concatenate([part[1] for part in parts]).astype(np.int32),
         values=np.ascontiguousarray(np.concatenate(values)) if values else None,
     )
-
-
-def _require_one_clock(windows: Windows, streams: dict[str, Stream]) -> None:
-    named = [name for name in streams if name not in windows.offsets_ns]
-    clocks = {name: streams[name].clock for name in named}
-    if len(set(clocks.values())) > 1:
-        told = ", ".join(f"{name} by {clock!r}" for name, clock in clocks.items())
-        raise ValueError(
-            f"streams are stamped by several clocks ({told}); give offsets_ns for those of the other clock"
-        )
 
 
 def sample_bytes(stream: Stream) -> int:

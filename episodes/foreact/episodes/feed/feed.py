@@ -10,7 +10,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from foreact.episodes.feed.crew import Crew
 from foreact.episodes.feed.mixture import Draws
 from foreact.episodes.feed.order import Order
 from foreact.episodes.feed.pictures import DatasetAt, OpenRecordings, in_file_order, read_pictures
+from foreact.episodes.feed.proxy import Proxies, proxied
 from foreact.episodes.feed.ring import Layout, Ring
 from foreact.episodes.feed.samples import Samples
 from foreact.episodes.feed.windows import Windows
@@ -63,6 +64,8 @@ class FeedConfig:
         samples: The feed ends after so many draws; None for never. The last batch may be smaller.
         shard: Which of how many callers this is, from 0: each gets its own batches of one order.
         keep_bytes: What recordings that a process keeps open may take, about [bytes].
+        proxy: Encode videos with few key frames anew, once, and read those; lossy, see `proxy`.
+        cache: Where proxies are kept; see `cache.cache_folder`.
 
     Raises:
         ValueError: A number that cannot be.
@@ -77,6 +80,8 @@ class FeedConfig:
     samples: int | None = None
     shard: tuple[int, int] = (0, 1)
     keep_bytes: int = 1 << 29
+    proxy: bool = False
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("batch", 1), ("workers", 0), ("prefetch", 1), ("keep_bytes", 0)):
@@ -136,6 +141,7 @@ class Feed:
 
     Attributes:
         samples: The samples of each dataset.
+        proxies: Videos that were encoded anew, and what was lost, for each dataset; empty if not asked for.
 
     Raises:
         SourceError: A dataset is damaged or lacks a stream.
@@ -154,6 +160,10 @@ class Feed:
         given = [datasets] if isinstance(datasets, Dataset) else list(datasets)
         if not given:
             raise ValueError("feed: no dataset")
+        self.proxies: tuple[Proxies, ...] = ()
+        if config.proxy:
+            self.proxies = tuple(_proxied(each, config, progress) for each in given)
+            given = [replace(each, path=found.path) for each, found in zip(given, self.proxies, strict=True)]
         self.samples: tuple[Samples, ...] = tuple(_samples(each, progress) for each in given)
         _require_alike(given, self.samples)
         self._draws = _draws(given, self.samples, config)
@@ -295,6 +305,12 @@ class Feed:
             told = "; ".join(f"{name} is {self._about[name]!r}, was {state.get(name)!r}" for name in differs)
             raise ValueError(f"the state is of another feed: {told}")
         self._draws.resume(state["drawn"])
+
+
+def _proxied(dataset: Dataset, config: FeedConfig, progress: ProgressFn) -> Proxies:
+    if not Path(dataset.path).exists():
+        raise ValueError(f"{dataset.path} does not lie on this machine: no proxies can be made of it")
+    return proxied(Path(dataset.path), cache=config.cache, progress=progress)
 
 
 def _samples(dataset: Dataset, progress: ProgressFn) -> Samples:

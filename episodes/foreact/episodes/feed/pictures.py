@@ -21,8 +21,9 @@ JOB = ("dataset", "recording", "stream", "index", "entry", "place")
 """Columns of a picture that is asked for: a dataset's number, then as in `samples.REQUEST`."""
 
 SAME_PICTURE = 4  # the first columns say which picture, the others where to put it
-KEEP_ALL = ("foreact", "npz")  # formats whose recordings keep whole streams in memory while they are open
-SMALL = 1 << 20  # bytes that an open recording of another format is taken for
+KEEP_ALL = ("npz",)  # formats whose recordings keep whole streams in memory while they are open
+DECODER = ("foreact",)  # formats whose recordings may have a decoder each; others share a pool of eight
+SMALL, LARGE = 1 << 20, 1 << 23  # bytes that an open recording without and with a decoder is taken for
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class OpenRecordings:
             self._collections[dataset] = open_collection(self._datasets[dataset].path)
         collection = self._collections[dataset]
         source = collection.open(self._datasets[dataset].keys[recording])
-        size = SMALL
+        size = LARGE if collection.format in DECODER else SMALL
         if collection.format in KEEP_ALL:
             names = self._datasets[dataset].pictures
             size += sum(len(source.stamps(name)) * sample_bytes(source.streams[name]) for name in names)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreact.episodes.feed.columns import Column, Recorded, read_columns
+from foreact.episodes.feed.columns import HEAVY, Column, Recorded, read_columns
 from foreact.episodes.feed.index_tables import Between, Found, IndexTable, build_table
 from foreact.episodes.feed.windows import Windows
 from foreact.episodes.outcome import ProgressFn, quiet
@@ -69,7 +69,8 @@ class Samples:
     def __init__(
         self, collection: Collection, windows: Windows, recordings: Sequence[str] = (), progress: ProgressFn = quiet
     ) -> None:
-        recorded = read_columns(collection, windows, recordings, progress)
+        recorded = read_columns(collection, windows.streams, windows.offsets_ns, recordings, progress)
+        _require_one_clock(recorded, windows)
         self.keys, self.tasks = recorded.keys, recorded.tasks
         self._columns = {name: recorded.columns[take.stream] for name, take in windows.takes.items()}
         self.pictures = tuple(
@@ -161,12 +162,21 @@ def _anchors(recorded: Recorded, windows: Windows) -> list[np.ndarray]:
     return found
 
 
+def _require_one_clock(recorded: Recorded, windows: Windows) -> None:
+    clocks = {name: column.stream.clock for name, column in recorded.columns.items() if name not in windows.offsets_ns}
+    if len(set(clocks.values())) > 1:
+        told = ", ".join(f"{name} by {clock!r}" for name, clock in clocks.items())
+        raise ValueError(
+            f"streams are stamped by several clocks ({told}); give offsets_ns for those of the other clock"
+        )
+
+
 def _require_whole_pictures(name: str, stream: Stream, table: IndexTable) -> None:
-    if table.between is not None and (stream.kind in ("image", "depth", "segmentation", "audio")):
+    if table.between is not None and (stream.kind in (*HEAVY, "audio")):
         raise ValueError(
             f"{name}: stream {stream.name} ({stream.kind}) cannot be interpolated; hold or take the nearest"
         )
-    if table.is_span and stream.kind in ("image", "depth", "segmentation"):
+    if table.is_span and stream.kind in HEAVY:
         raise ValueError(f"{name}: stream {stream.name} ({stream.kind}) is taken by steps or times, not by spans")
 
 
