@@ -1,8 +1,8 @@
 """A human hand's fingers as joint angles of a robot hand.
 
-The objective is dex-retargeting's for vectors (Qin et al. 2023, "AnyTeleop", eq. 1; Handa et al. 2020, "DexPilot"): the
-vectors from the palm to finger tips and to the joints after the knuckles shall be those of the person, scaled, and joints
-shall not jump. `solver="gauss-newton"` minimises it in MuJoCo (`fingers`), `solver="package"` is dex-retargeting itself:
+The objective is dex-retargeting's for vectors (Qin et al. 2023, "AnyTeleop"; Handa et al. 2020, "DexPilot"): vectors
+from the palm to finger tips and to the joints after the knuckles shall be those of the person, scaled, and joints shall
+not jump. `solver="gauss-newton"` minimises it in MuJoCo (`fingers`), `solver="package"` is dex-retargeting itself:
 SLSQP over pinocchio and torch. Shape letters: n = frames, J = 20 human joints, F = fingers, Q = joints of the robot.
 """
 
@@ -20,6 +20,7 @@ from foreact.sim.retarget.fingers import FingerSolver
 from foreact.sim.retarget.hands import Hand, palm_of
 from foreact.sim.retarget.joints import AT, FINGERS
 from foreact.sim.retarget.palm import Side, palm_axes
+from foreact.sim.retarget.poses import finite_rows
 from foreact.sim.retarget.urdf import kinematic_urdf
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class Dexterous:
     ) -> None:
         if not scale > 0 or not smooth >= 0:
             raise ValueError(f"scale={scale} must be above 0 and smooth={smooth} at least 0")
-        self.hand, self.model, self.side, self.scale = hand, model, side, scale
+        self.hand, self.model, self.scale = hand, model, scale
+        self.side: Side = side
         self._axes = palm_of(hand, model, side)[1]
         make = {"gauss-newton": _Own, "package": _Package}[solver]
         self._solver: _Own | _Package = make(hand, model, side, smooth)
@@ -140,7 +142,8 @@ class Dexterous:
         with np.errstate(invalid="ignore", divide="ignore"):
             vectors = self.vectors(joints)
         vectors[~known] = np.nan
-        qpos, held = np.full((len(joints), self.model.nq), np.nan), ~np.isfinite(vectors).all((1, 2))
+        qpos = np.full((len(joints), self.model.nq), np.nan)
+        held = ~finite_rows(vectors)
         start = time.process_time()
         for index, each in enumerate(vectors):
             if (found := self._follow(each)) is not None:
@@ -170,7 +173,7 @@ def finger_errors(hand: Hand, model: mujoco.MjModel, side: Side, qpos: np.ndarra
         targets: As in `HandPath`, (n, 2 F, 3) [m].
     """
     found = np.full((len(qpos), 2 * len(FINGERS), 3), np.nan)
-    for index in np.flatnonzero(np.isfinite(qpos).all(1)):
+    for index in np.flatnonzero(finite_rows(qpos)):
         found[index] = reached(hand, model, side, qpos[index])
     count = len(FINGERS)
     tips = np.linalg.norm(found[:, :count] - targets[:, :count], axis=-1)
@@ -183,7 +186,7 @@ def finger_errors(hand: Hand, model: mujoco.MjModel, side: Side, qpos: np.ndarra
         )
         low, high = model.jnt_range.T
         limit = (qpos <= low + AT_LIMIT) | (qpos >= high - AT_LIMIT)
-    return FingerErrors(tips, directions, apart, limit & np.isfinite(tips).all(1)[:, None])
+    return FingerErrors(tips, directions, apart, limit & finite_rows(tips)[:, None])
 
 
 def reached(hand: Hand, model: mujoco.MjModel, side: Side, qpos: np.ndarray) -> np.ndarray:

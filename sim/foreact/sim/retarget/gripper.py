@@ -12,10 +12,11 @@ import numpy as np
 
 from foreact.episodes.sync import slerp
 from foreact.sim.retarget.palm import Side, grasp_poses, one_grasp, pinch
-from foreact.sim.retarget.poses import angle_between, composed, mean_turn, turned
+from foreact.sim.retarget.poses import angle_between, composed, finite_rows, mean_turn, turned
 
 __all__ = ["Command", "Commands", "Gripper", "GripperLimits", "wrist_mount"]
 
+LIMITS = ("speed", "turn", "workspace", "opening")
 FAR = 1e9  # [m] no workspace
 
 
@@ -67,7 +68,7 @@ class Command:
         pose: Of the grasp, (7,): [m], wxyz.
         opening: [m].
         held: The hand was not known; it is the command before.
-        clamped: Which limits changed it: of `speed`, `turn`, `workspace`, `opening`.
+        clamped: Which of `LIMITS` changed it.
     """
 
     pose: np.ndarray
@@ -169,7 +170,8 @@ class Gripper:
             poses, pinches = self._moved(grasp_poses(joints, self.side), wrists, bases), pinch(joints)
         sure = np.ones(len(joints)) if confidence is None else confidence
         found, openings = np.full((len(joints), 7), np.nan), np.full(len(joints), np.nan)
-        held, clamped = np.zeros(len(joints), bool), dict.fromkeys(("speed", "turn", "workspace", "opening"), 0)
+        held = np.zeros(len(joints), bool)
+        clamped: dict[str, int] = dict.fromkeys(LIMITS, 0)
         for index, (pose, distance, stamp, trust) in enumerate(
             zip(poses.tolist(), pinches.tolist(), stamps.tolist(), sure.tolist(), strict=True)
         ):
@@ -245,7 +247,7 @@ def wrist_mount(wrists: np.ndarray, joints: np.ndarray, side: Side) -> tuple[np.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         left = turned(wrists * [1.0, -1.0, -1.0, -1.0], grasp_poses(joints, side)[:, 3:])
-    known = np.isfinite(left).all(1)
+    known = finite_rows(left)
     if not known.any():
         raise ValueError("wrist and landmarks are never known together")
     mean = mean_turn(left[known])

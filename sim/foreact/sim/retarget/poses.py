@@ -8,16 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
-    "angle_between",
-    "composed",
-    "crossed",
-    "inverse",
-    "matrices",
-    "mean_turn",
-    "quaternions",
-    "rotated",
+    "angle_between", "composed", "crossed", "finite_rows", "inverse", "matrices", "mean_turn", "quaternions", "rotated",
     "turned",
-]
+]  # fmt: skip
 
 # q = (w, v): which products of elements make q p and at which sign, (4, 4) each
 PLACES = np.array([[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]])
@@ -102,3 +95,8 @@ def mean_turn(turns: np.ndarray) -> np.ndarray:
 def crossed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Cross products (..., 3); np.cross takes four times as long for one vector."""
     return first[..., [1, 2, 0]] * second[..., [2, 0, 1]] - first[..., [2, 0, 1]] * second[..., [1, 2, 0]]
+
+
+def finite_rows(values: np.ndarray) -> np.ndarray:
+    """Rows of (n, ...) in which every number is finite, bool (n,)."""
+    return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))

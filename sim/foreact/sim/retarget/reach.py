@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foreact.sim.retarget.arms import Arm, grasp_at, home_of
-from foreact.sim.retarget.poses import angle_between, composed, inverse, mean_turn
+from foreact.sim.retarget.poses import angle_between, composed, finite_rows, inverse, mean_turn
 
 if TYPE_CHECKING:
     import mujoco
@@ -137,7 +137,7 @@ class Reacher:
         count, start = len(poses), time.process_time()
         qpos, off = np.full((count, self.model.nq), np.nan), np.full((count, 2), np.nan)
         last, self._restarts = self._home, 0
-        for index in np.flatnonzero(np.isfinite(poses).all(1)):
+        for index in np.flatnonzero(finite_rows(poses)):
             last, off[index] = self._best(poses[index], last)
             qpos[index] = last
             for name, position in self.arm.finger_positions(float(openings[index])).items():
