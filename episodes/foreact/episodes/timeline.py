@@ -96,6 +96,12 @@ class Timeline:
     tracks: Mapping[str, Track]
     policies: Mapping[str, Policy] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._asked = [
+            (name, track.picker(self.policies.get(name) or default_policy(track.stream.kind)))
+            for name, track in self.tracks.items()
+        ]
+
     @classmethod
     def of(
         cls,
@@ -178,8 +184,8 @@ class Timeline:
             before_ns: Time of the step before [ns]; None for the first.
         """
         samples = {}
-        for name, track in self.tracks.items():
-            picked = track.pick(time_ns, before_ns, self.policies.get(name) or default_policy(track.stream.kind))
+        for name, pick in self._asked:
+            picked = pick(time_ns, before_ns)
             if picked is not None:
                 samples[name] = picked
         return Step(number, time_ns, samples)

@@ -100,7 +100,9 @@ class PartsSource(Source):
 
     @override
     def read(self, stream: str, index: int) -> Value:
-        part = self._opened(stream)
+        part = self._parts.get(stream)
+        if part is None or self._closed:
+            part = self._opened(stream)  # which says what is wrong
         if not 0 <= index < len(part.stamps):
             raise IndexError(f"{self.key}: stream {stream} has {len(part.stamps)} samples, asked for number {index}")
         return part.read(index)
