@@ -26,6 +26,8 @@ from foreact.episodes.lerobot_reader import (
     decode_image,
     read_json,
 )
+from foreact.episodes.sources.encoded import Clip, Stills
+from foreact.episodes.sources.lerobot_own import SIDECAR, is_own, open_own, read_own
 from foreact.episodes.sources.lerobot_v2 import LeRobotV2Reader, read_json_lines
 from foreact.episodes.sources.parts import Part, PartsSource, Recordings, array_part
 from foreact.episodes.sources.protocol import Collection, Source, SourceError, Stream
@@ -64,6 +66,9 @@ def open_collection(path: Path) -> Collection:
         episodes = reader.episodes()
         tasks = _tasks(path)
         pool = VideoPool()
+        said = read_json(path / SIDECAR) if (path / SIDECAR).is_file() else {}
+        if is_own(said):
+            return open_own(reader, read_own(said, path, len(episodes)), episodes, pool, _source_errors)
         openers: dict[str, Callable[[], Source]] = {
             f"episode_{episode.index:06d}": functools.partial(_open, reader, info, episode, tasks, pool)
             for episode in episodes
@@ -256,8 +261,13 @@ class _Episode:
             return pixels
 
         shape = feature.image_size if feature.is_depth else (*feature.image_size, 3)
+
+        def packed(index: int) -> bytes:
+            with _source_errors(self.where):
+                return bytes(column()[index].as_py()["bytes"])
+
         stream = self._camera(name, feature, shape, "uint16" if feature.is_depth else "uint8")
-        return Part(stream, self.stamps, read)
+        return Part(stream, self.stamps, read, encoded=None if feature.is_depth else Stills(packed))
 
     def _camera(self, name: str, feature: Feature, shape: tuple[int, ...], dtype: str, description: str = "") -> Stream:
         short = name.removeprefix("observation.images.").removeprefix("observation.image.").removeprefix("observation.")
@@ -303,7 +313,9 @@ class _Episode:
                 images[place] = read(begin + place)
             return images
 
-        return Part(stream, self.stamps, read, read_range)
+        in_a_row = len(which) > 0 and which[0] >= 0 and bool(np.all(np.diff(which) == 1))
+        packed = Clip(path, 0, int(which[0])) if in_a_row else None
+        return Part(stream, self.stamps, read, read_range, packed)
 
 
 def _nearest(stamps: np.ndarray, wanted: np.ndarray, tolerance_s: float) -> np.ndarray:
