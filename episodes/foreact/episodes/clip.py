@@ -132,7 +132,7 @@ def _copy(clip: Clip, index: VideoIndex, start: int, count: int, file: Path) -> 
         stream = video_stream(container, clip.track, str(clip.path))
         options = {"movflags": "faststart", "fflags": "bitexact"}
         with av.open(str(file), "w", format="mp4", options=options) as out:
-            target = out.add_stream_from_template(stream)
+            target = out.add_stream_from_template(stream, opaque=True)
             target.time_base = stream.time_base
             target.metadata.clear()
             base: int | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from foreact.episodes.arrays import StoreError
-from foreact.episodes.convert_parts import chosen, differences, file_names, require_drops, without
+from foreact.episodes.convert_parts import chosen, differences, file_names
+from foreact.episodes.convert_work import Asked, convert_each, figures, require_all_dropped
 from foreact.episodes.outcome import JSON, ProgressFn
 from foreact.episodes.partial import PartialFolder
 from foreact.episodes.sources import Source, open_collection
@@ -15,48 +16,41 @@ from foreact.episodes.sources.mcap_writer import write_mcap
 __all__ = ["convert_mcap"]
 
 
-def convert_mcap(
-    source: Path, out: Path, recordings: Sequence[str], drop: Sequence[str], progress: ProgressFn
-) -> dict[str, JSON]:
+def convert_mcap(asked: Asked, out: Path, recordings: Sequence[str], progress: ProgressFn) -> dict[str, JSON]:
     """Write recordings as `out/KEY.mcap`; stopped half-way, the same call goes on.
 
     Args:
-        source: Of any format that `foreact.episodes.sources` knows.
+        asked: The source, and what is asked of each recording.
         out: A folder that does not exist; it appears when all is written and compared.
         recordings: Which, by key; all if none is named.
-        drop: Names or patterns of streams to leave out.
         progress: Told of each recording.
 
     Raises:
         StoreError: `out` exists, a pattern fits nothing, or what was written is not what was read.
         SourceError: The source is damaged, or has no such recording.
     """
-    collection = open_collection(source)
-    keys = chosen(collection, recordings)
-    asked: dict[str, JSON] = {"source": str(source.resolve()), "to": "mcap", "drop": list(drop)}
-    folder = PartialFolder(out, {**asked, "recordings": list(keys)})
-    folder.content.mkdir(exist_ok=True)
-    counts, gone, names = {"streams": 0, "samples": 0}, set[str](), file_names(keys)
-    for done, key in enumerate(keys):
-        progress(done, len(keys), "write and compare")
-        whole = collection.open(key)
-        with without(whole, drop) as kept:
-            file = folder.content / f"{names[key]}.mcap"
-            if not file.exists():  # it appears when it is whole
-                write_mcap(kept, file)
-            _require_equal(kept, file)
-            gone |= whole.streams.keys() - kept.streams.keys()
-            counts["streams"] += len(kept.streams)
-            counts["samples"] += sum(len(kept.stamps(name)) for name in kept.streams)
-    collection.close()
-    require_drops(drop, gone, source)
+    collection = open_collection(asked.source)
+    try:
+        keys = chosen(collection, recordings)
+        folder = PartialFolder(out, {**asked.identity, "to": "mcap", "recordings": list(keys)})
+        folder.content.mkdir(exist_ok=True)
+        names = file_names(keys)
+        targets = {key: folder.content / f"{names[key]}.mcap" for key in keys}
+        found = convert_each(asked, collection, targets, _write, progress)
+        require_all_dropped(asked, found, folder)
+    finally:
+        collection.close()
     size = sum(path.stat().st_size for path in folder.content.iterdir())
     folder.finish()
-    progress(len(keys), len(keys), "write and compare")
-    return {
-        "recordings": len(keys), **counts, "megabytes": round(size / 1e6, 3), "dropped": sorted(gone),
-        "compared": "every sample and stamp, after opening the files again",
-    }  # fmt: skip
+    return figures(found, size, verify=asked.verify)
+
+
+def _write(source: Source, target: Path, verify: bool) -> Mapping[str, str]:
+    if not target.exists():  # it appears when it is whole
+        write_mcap(source, target)
+    if verify:
+        _require_equal(source, target)
+    return {}
 
 
 def _require_equal(source: Source, file: Path) -> None:

@@ -27,6 +27,8 @@ class PartialFolder:
         self.folder = out.parent / f".partial-{out.name}"
         self.content = self.folder / "content"
         if out.exists():
+            if self.folder.is_dir() and not self.content.exists():  # stopped between the last two steps of `finish`
+                shutil.rmtree(self.folder)
             raise StoreError(f"{out} exists; choose another out= or delete it")
         note = self.folder / "source.json"
         if not note.exists():
@@ -34,6 +36,10 @@ class PartialFolder:
             write_json_atomic(note, source)
         elif strictjson.canonical(read_json(note)) != strictjson.canonical(source):
             raise StoreError(f"{self.folder} is a half-finished conversion of something else; delete it first")
+
+    def discard(self) -> None:
+        """Delete what was written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def finish(self) -> None:
         """Put the content at its final path."""

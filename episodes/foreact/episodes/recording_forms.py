@@ -17,8 +17,9 @@ from foreact.episodes import arrays
 from foreact.episodes.clip import cut_clip
 from foreact.episodes.recording_header import ClipHeader, Form, StreamHeader
 from foreact.episodes.shard_writer import CHUNK, DTYPES, ShardWriter
-from foreact.episodes.sources.encoded import Clip, Stills
+from foreact.episodes.sources.encoded import Clip, Packets, Stills
 from foreact.episodes.sources.protocol import Source, SourceError, Value
+from foreact.episodes.sources.stills import media_type
 
 __all__ = ["UnfitError", "write_array", "write_stream"]
 
@@ -49,7 +50,7 @@ def write_stream(source: Source, name: str, stamps: str, folder: Path, *, packed
     stream, encoded = source.streams[name], source.encoded(name)
     forms: list[Callable[[Source, str, Path], tuple[Form, str, ClipHeader | None]]]
     if packed:
-        forms = [_stills if isinstance(encoded, Stills) else _clip]
+        forms = [_clip if isinstance(encoded, Clip) else _packets if isinstance(encoded, Packets) else _stills]
     elif stream.dtype in ("str", "bytes"):
         forms = [_texts if stream.dtype == "str" else _bytes]
     else:
@@ -65,7 +66,7 @@ def write_stream(source: Source, name: str, stamps: str, folder: Path, *, packed
             if place == len(forms):
                 raise SourceError(f"{source.key}: stream {name}: {error}") from error
         else:
-            return StreamHeader(stream, len(source.stamps(name)), stamps, form, folder.name, media, clip)
+            return StreamHeader(stream, len(source.stamps(name)), stamps, form, folder.name, media, clip, "")
     raise AssertionError("no form")
 
 
@@ -171,8 +172,21 @@ def _of[T](kind: type[T], value: Any) -> T:
 def _stills(source: Source, name: str, folder: Path) -> tuple[Form, str, None]:
     encoded = source.encoded(name)
     assert isinstance(encoded, Stills)
+    media = media_type(encoded.read(0))
+    if not media:
+        raise UnfitError("its pictures are neither JPEG nor PNG")
     _blobs(folder, (encoded.read(index) for index in range(len(source.stamps(name)))))
-    return "stills", encoded.media, None
+    return "stills", media, None
+
+
+def _packets(source: Source, name: str, folder: Path) -> tuple[Form, str, None]:
+    encoded = source.encoded(name)
+    assert isinstance(encoded, Packets)
+    if encoded.grey != (len(source.streams[name].shape) == 2):
+        raise UnfitError("its pictures are grey and its stream is not, or the other way round")
+    _blobs(folder, (encoded.read(index) for index in range(len(source.stamps(name)))))
+    write_array(folder / "since_key", encoded.since_key.astype(np.int64))
+    return "packets", encoded.codec, None
 
 
 def _pngs(source: Source, name: str, folder: Path) -> tuple[Form, str, None]:

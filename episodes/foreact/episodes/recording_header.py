@@ -22,12 +22,13 @@ from foreact.episodes.sources.protocol import Stream
 
 __all__ = ["ArrayHeader", "ClipHeader", "Form", "RecordingHeader", "StreamHeader", "checksum", "parse_group"]
 
-Form = Literal["rows", "ragged", "text", "bytes", "stills", "clip"]
+Form = Literal["rows", "ragged", "text", "bytes", "stills", "packets", "clip"]
 """How the samples of a stream lie.
 
 rows: one array (n, ...). ragged: `values` one after the other, `offsets` (n + 1,) [elements], `shapes` (n, axes), -1
 where a sample has fewer axes. text, bytes: `values` (UTF-8 or as they are), `offsets` (n + 1,) [B]. stills: the same,
-each a JPEG or PNG file. clip: `clip.mp4`, its `frames` and `packets`.
+each a JPEG or PNG file. packets: the same, each a coded frame of a video, and `since_key` (n,), how many samples before
+it its key frame lies. clip: `clip.mp4`, its `frames` and `packets`.
 """
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 LARGEST = 1 << 31  # bytes of a chunk: what a header may ask for at most
@@ -56,7 +57,18 @@ class ClipHeader:
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """A stream and how it lies: n, the array of its stamps [ns], form and folder; media type of stills; the clip."""
+    """A stream and how it lies.
+
+    Attributes:
+        stream: What it is.
+        count: n.
+        stamps: The array of its stamps [ns].
+        form: How its samples lie.
+        folder: Where.
+        media: Media type of stills, codec of packets.
+        clip: Of a clip.
+        reencoded: Why pictures that lay packed in the recording were packed anew; empty if they were not.
+    """
 
     stream: Stream
     count: int
@@ -65,6 +77,7 @@ class StreamHeader:
     folder: str
     media: str
     clip: ClipHeader | None
+    reencoded: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,15 @@ class RecordingHeader:
     def nbytes(self) -> int:
         """Bytes on disk, without the header itself."""
         return sum(size for size, _ in self.files.values())
+
+    @property
+    def checksum(self) -> int:
+        """crc32 of all that it says.
+
+        Raises:
+            StrictJsonError: It says what JSON does not hold.
+        """
+        return checksum(dataclasses.asdict(self))
 
     def write(self, folder: Path) -> None:
         """Write it into the recording's folder.
@@ -140,6 +162,7 @@ def _check_stream(each: StreamHeader, known: dict[str, ArrayHeader]) -> None:
         "rows": {"": None},
         "ragged": {"/values": None, "/offsets": ends, "/shapes": None},
         "clip": {"/frames": None, "/packets": None},
+        "packets": {"/values": None, "/offsets": ends, "/since_key": (each.count,)},
     }
     needed = {each.stamps: (each.count,)} | {
         each.folder + name: shape for name, shape in more.get(each.form, {"/values": None, "/offsets": ends}).items()

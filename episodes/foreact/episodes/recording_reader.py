@@ -20,11 +20,12 @@ from foreact.episodes.shard_reader import ShardReader
 from foreact.episodes.shard_writer import shard_name
 from foreact.episodes.shards import ShardError
 from foreact.episodes.sources.clip_index import index_of
-from foreact.episodes.sources.encoded import Clip, Encoded, Stills
+from foreact.episodes.sources.encoded import Clip, Encoded, Packets, Stills
 from foreact.episodes.sources.parts import Part, PartsSource
 from foreact.episodes.sources.protocol import SourceError, Value
 from foreact.episodes.sources.stills import decode_still
 from foreact.episodes.sources.video import Video
+from foreact.episodes.sources.vrs_video import Video as CodedVideo
 
 __all__ = ["CLIP", "open_recording"]
 
@@ -66,6 +67,7 @@ class _Lying:
         self._readers: dict[str, ShardReader] = {}
         self._lock = RLock()
         self._video: Video | None = None
+        self._decoder: CodedVideo | None = None
 
     def part(self, stamps: np.ndarray) -> Part:
         """How it is read, by its form."""
@@ -75,6 +77,7 @@ class _Lying:
             "text": partial(self._blobs, lambda _, blob: blob.decode("utf-8", "surrogatepass")),
             "bytes": partial(self._blobs, lambda _, blob: blob),
             "stills": partial(self._blobs, self._picture),
+            "packets": self._coded,
             "clip": self._frames,
         }[self._about.form]
 
@@ -143,6 +146,14 @@ class _Lying:
     def _picture(self, index: int, payload: bytes) -> np.ndarray:
         return decode_still(payload, f"{self._where}, sample {index}")
 
+    def _coded(self, start: int, stop: int) -> list[Value]:
+        with self._lock:
+            if self._decoder is None:
+                since_key = self._own("since_key").read(0, self._about.count)
+                grey = len(self._about.stream.shape) == 2
+                self._decoder = CodedVideo(self._about.media, self._payload, since_key, grey=grey)
+        return [self._decoder.frame(index) for index in range(start, stop)]
+
     def _frames(self, start: int, stop: int) -> np.ndarray:
         about = self._about.clip
         assert about is not None
@@ -171,7 +182,10 @@ class _Lying:
 
     def _encoded(self) -> Encoded | None:
         if self._about.form == "stills":
-            return Stills(self._about.media, self._payload)
+            return Stills(self._payload)
+        if self._about.form == "packets":
+            since_key = self.guarded(lambda: self._own("since_key").read(0, self._about.count))
+            return Packets(self._about.media, self._payload, since_key, len(self._about.stream.shape) == 2)
         if self._about.clip is not None and isinstance(self._files, LocalFiles):
             return Clip(self._files.folder / self._folder / self._about.folder / CLIP, 0, self._about.clip.first)
         return None

@@ -1,6 +1,6 @@
 """A folder of recordings of any kind, without a contract: Zarr 3, as it was read, bit for bit.
 
-STORE/zarr.json               group; attributes: format, what it holds, where it came from, the keys, a checksum
+STORE/zarr.json               group; attributes: format, what it holds, where it came from, the keys, checksums
 STORE/episodes/FOLDER/...     one recording: an array or group for each stream, `stamps.N` shared by streams that tick
                               together, and `zarr.json` with what is known of it, and bytes and crc32 of every file
 
@@ -65,7 +65,20 @@ class RecordingStore:
             files = files_at(path)
         except OSError as error:
             raise StoreError(str(error)) from error
-        attributes = parse_group(files, arrays.HEADER)
+        return cls.of_root(path, files, parse_group(files, arrays.HEADER))
+
+    @classmethod
+    def of_root(cls, path: str | Path, files: Files, attributes: Mapping[str, JSON]) -> RecordingStore:
+        """The store whose root was read.
+
+        Args:
+            path: Where, for messages.
+            files: The folder.
+            attributes: Of its Zarr group.
+
+        Raises:
+            StoreError: See `open`.
+        """
         fields = attributes.get("foreact")
         if not isinstance(fields, dict) or not holds_recordings(attributes):
             raise StoreError(f"{path} is not a store of recordings; make one with: foreact convert SOURCE OUT to=store")
@@ -91,11 +104,10 @@ class RecordingStore:
         if key not in self._headers:
             if key not in self._folders:
                 raise StoreError(f"{self.path} has no recording {key!r}; it holds {len(self._folders)}")
-            header = RecordingHeader.read(self._files, self._folders[key])
-            if header.key != key:
-                raise StoreError(
-                    f"{self._files.name}/{self._folders[key]} holds the recording {header.key!r}, not {key!r}"
-                )
+            folder, crc = self._folders[key]
+            header = RecordingHeader.read(self._files, folder)
+            if header.checksum != crc:
+                raise StoreError(f"{self._files.name}/{folder} holds another recording than {key!r}")
             self._headers[key] = header
         return self._headers[key]
 
@@ -106,7 +118,7 @@ class RecordingStore:
             SourceError: No such recording, or it is damaged.
         """
         try:
-            return open_recording(self._files, self._folders.get(key, ""), self.header(key))
+            return open_recording(self._files, self._folders.get(key, ("", 0))[0], self.header(key))
         except StoreError as error:
             raise SourceError(str(error)) from error
 
@@ -124,7 +136,7 @@ class RecordingStore:
             header = self.header(key)
         except StoreError as error:
             return [str(error)]
-        folder = self._folders[key]
+        folder, _ = self._folders[key]
         problems: list[str] = []
         if isinstance(self._files, LocalFiles):
             found = arrays.episode_files(self._files.folder / folder)
@@ -156,7 +168,10 @@ def finish_store(folder: Path, folders: Mapping[str, str], of: str, notes: Seque
     arrays.write_group(folder / "episodes", {})
     fields: dict[str, JSON] = {
         "format": FORMAT, "holds": HOLDS, "of": of, "notes": list(notes),
-        "recordings": [[key, f"episodes/{name}"] for key, name in folders.items()],
+        "recordings": [
+            [key, f"episodes/{name}", RecordingHeader.read(LocalFiles(folder), f"episodes/{name}").checksum]
+            for key, name in folders.items()
+        ],
     }  # fmt: skip
     arrays.write_group(folder, {"foreact": fields, "checksum": checksum(fields)})
 
@@ -211,9 +226,10 @@ def _texts(value: JSON) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
-def _folders(value: JSON) -> dict[str, str]:
+def _folders(value: JSON) -> dict[str, tuple[str, JSON]]:
+    """For each key its folder and the checksum of its header."""
     rows = value if isinstance(value, list) else []
-    pairs = {str(row[0]): str(row[1]) for row in rows if isinstance(row, list) and len(row) == 2}
-    if len(pairs) != len(rows) or not all(FOLDER.fullmatch(folder) for folder in pairs.values()):
+    found = {str(row[0]): (str(row[1]), row[2]) for row in rows if isinstance(row, list) and len(row) == 3}
+    if len(found) != len(rows) or not all(FOLDER.fullmatch(folder) for folder, _ in found.values()):
         raise StoreError("its list of recordings names no folders of a store")
-    return pairs
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 from foreact.episodes import arrays, strictjson
@@ -18,34 +18,24 @@ from foreact.episodes.recording_reader import open_recording
 from foreact.episodes.remote import LocalFiles
 from foreact.episodes.sources.protocol import Source, SourceError
 
-__all__ = ["Written", "write_recording"]
+__all__ = ["write_recording"]
 
 PIECE = 1 << 20  # bytes read at once for a checksum
 
 
-@dataclass
-class Written:
-    """What became of a recording.
-
-    Attributes:
-        header: As it was written.
-        reencoded: Streams whose packed pictures could not be copied, and why.
-    """
-
-    header: RecordingHeader
-    reencoded: dict[str, str] = field(default_factory=dict)
-
-
-def write_recording(source: Source, folder: Path, *, verify: bool = True) -> Written:
+def write_recording(source: Source, folder: Path, *, verify: bool = True) -> RecordingHeader:
     """Write a recording into an empty folder, its header last.
 
     Pictures that were copied as they lay packed are always decoded and compared; where one differs, the stream is
-    written anew from its pixels, and `Written.reencoded` tells.
+    written anew from its pixels, and the header tells why.
 
     Args:
         source: Any recording.
         folder: Empty.
         verify: Read everything back and compare.
+
+    Returns:
+        The header.
 
     Raises:
         StoreError: What was written is not what was read.
@@ -53,18 +43,16 @@ def write_recording(source: Source, folder: Path, *, verify: bool = True) -> Wri
     """
     clocks = _write_stamps(source, folder)
     paths = file_names([*sorted(set(clocks.values())), *source.streams])
-    reencoded: dict[str, str] = {}
-    streams = [_write_stream(source, name, clocks[name], folder / paths[name], reencoded) for name in source.streams]
+    streams = [_write_stream(source, name, clocks[name], folder / paths[name]) for name in source.streams]
     header = _header(source, folder, streams)
     header.write(folder)
     header = RecordingHeader.read(LocalFiles(folder.parent), folder.name)
     if verify:
         with open_recording(LocalFiles(folder.parent), folder.name, header) as again:
-            copied = {each.stream.name for each in streams if each.stream.name not in reencoded}
-            proven = {name for name in copied if source.encoded(name) is not None}
+            proven = {each.stream.name for each in streams if _is_copied(source, each)}
             if found := differences(source, again, exact=True, skip=proven):
                 raise StoreError(f"recording {source.key} is not what was read: {'; '.join(found[:5])}")
-    return Written(header, reencoded)
+    return header
 
 
 def _write_stamps(source: Source, folder: Path) -> dict[str, str]:
@@ -81,7 +69,8 @@ def _write_stamps(source: Source, folder: Path) -> dict[str, str]:
     return clocks
 
 
-def _write_stream(source: Source, name: str, stamps: str, folder: Path, reencoded: dict[str, str]) -> StreamHeader:
+def _write_stream(source: Source, name: str, stamps: str, folder: Path) -> StreamHeader:
+    why = ""
     if source.encoded(name) is not None and len(source.stamps(name)):
         try:
             copied = write_stream(source, name, stamps, folder, packed=True)
@@ -91,9 +80,13 @@ def _write_stream(source: Source, name: str, stamps: str, folder: Path, reencode
         else:
             if different is None:
                 return copied
-        reencoded[name] = different
+        why = different
         shutil.rmtree(folder, ignore_errors=True)
-    return write_stream(source, name, stamps, folder, packed=False)
+    return replace(write_stream(source, name, stamps, folder, packed=False), reencoded=why)
+
+
+def _is_copied(source: Source, each: StreamHeader) -> bool:
+    return each.count > 0 and not each.reencoded and source.encoded(each.stream.name) is not None
 
 
 def _first_difference(source: Source, copied: StreamHeader, folder: Path) -> str | None:

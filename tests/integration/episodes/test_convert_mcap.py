@@ -48,7 +48,7 @@ def bags(tmp_path: Path) -> Path:
 
 def test_a_recording_becomes_mcap_and_is_what_it_was(bags: Path, tmp_path: Path) -> None:
     figures = convert(ConvertConfig(bags, tmp_path / "out", "mcap")).figures
-    assert (figures["recordings"], figures["streams"], figures["samples"], figures["dropped"]) == (1, 6, 24, [])
+    assert (figures["recordings"], figures["streams"], figures["samples"], figures["dropped"]) == (1, 6, 24, {})
     again = open_collection(tmp_path / "out" / "one.mcap")
     with again.open(again.keys()[0]) as written:
         assert differences(recording("one"), written) == []
@@ -58,11 +58,12 @@ def test_a_recording_becomes_mcap_and_is_what_it_was(bags: Path, tmp_path: Path)
 def test_what_is_dropped_is_not_in_the_file(bags: Path, tmp_path: Path) -> None:
     assert SECRET in _unpacked(bags)
     figures = convert(ConvertConfig(bags, tmp_path / "out", "mcap", drop=("audio.*", "gps"))).figures
-    assert figures["dropped"] == ["audio.mic", "gps"]
+    assert figures["dropped"] == {"audio.mic": "drop=audio.*", "gps": "drop=gps"}
     seen = _unpacked(tmp_path / "out" / "one.mcap")
     assert SECRET not in seen and b"audio.mic" not in seen and b"camera" in seen
     with pytest.raises(StoreError, match="drop=radar fits no stream"):
         convert(ConvertConfig(bags, tmp_path / "other", "mcap", drop=("radar",)))
+    assert not (tmp_path / ".partial-other").exists(), "what was to be dropped must not lie about"
 
 
 def _unpacked(path: Path) -> bytes:
@@ -120,8 +121,10 @@ def test_a_writer_that_loses_something_is_found_out(
 def test_bad_requests(bags: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no recording two"):
         convert(ConvertConfig(bags, tmp_path / "out", "mcap", recordings=("two",)))
-    with pytest.raises(StoreError, match="to=mcap only"):
-        convert(ConvertConfig(bags, tmp_path / "out", "store", drop=("gps",)))
+    with pytest.raises(StoreError, match="episodes= works with a LeRobotDataset"):
+        convert(ConvertConfig(bags, tmp_path / "out", "store", episodes=(1,)))
+    with pytest.raises(StoreError, match="driver= do not work with to=mcap"):
+        convert(ConvertConfig(bags, tmp_path / "out", "mcap", driver="camera.rgb"))
     with pytest.raises(StoreError, match="exists"):
         convert(ConvertConfig(bags, tmp_path, "mcap"))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foreact.episodes.sources.encoded import Stills
 from foreact.episodes.sources.parts import Part, PartsSource, Recordings
 from foreact.episodes.sources.protocol import SourceError, Stream
 from foreact.episodes.sources.rigid import poses_of_matrices
@@ -109,9 +110,10 @@ def _pictures(name: str, files: list[Path], stamps: np.ndarray) -> Part:
             raise SourceError(f"{files[index]} is {picture.dtype} {picture.shape}, the first is {dtype} {shape}")
         return picture
 
+    packed = Stills(lambda index: _bytes(files[index], MAX_PICTURE))
     if name == COLOUR:
-        return Part(Stream("camera.rgb", "image", shape, dtype, clock="step"), stamps, read)
-    return Part(Stream("depth.rgb", "depth", shape, dtype, clock="step"), stamps, read)
+        return Part(Stream("camera.rgb", "image", shape, dtype, clock="step"), stamps, read, encoded=packed)
+    return Part(Stream("depth.rgb", "depth", shape, dtype, clock="step"), stamps, read, encoded=packed)
 
 
 def _pose(file: Path) -> np.ndarray:

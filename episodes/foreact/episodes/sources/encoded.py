@@ -9,20 +9,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Clip", "Encoded", "Stills"]
+import numpy as np
+
+__all__ = ["Clip", "Encoded", "Packets", "Stills"]
 
 
 @dataclass(frozen=True)
 class Stills:
-    """Single pictures, each packed on its own.
+    """Single pictures, each a JPEG or PNG file of its own.
 
     Attributes:
-        media: `image/jpeg` or `image/png`.
         read: Bytes of sample i.
     """
 
-    media: str
     read: Callable[[int], bytes]
+
+
+@dataclass(frozen=True)
+class Packets:
+    """Coded frames of a video, one a sample.
+
+    Attributes:
+        codec: Such as `H.265`, see `vrs_video.CODECS`.
+        read: Bytes of sample i.
+        since_key: int64 (n,), how many samples before each its key frame lies.
+        grey: Whether the picture is its luminance alone.
+    """
+
+    codec: str
+    read: Callable[[int], bytes]
+    since_key: np.ndarray
+    grey: bool
 
 
 @dataclass(frozen=True)
@@ -40,4 +57,4 @@ class Clip:
     first: int = 0
 
 
-type Encoded = Stills | Clip
+type Encoded = Stills | Packets | Clip

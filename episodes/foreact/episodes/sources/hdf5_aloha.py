@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from foreact.episodes.sources.encoded import Stills
 from foreact.episodes.sources.hdf5_file import Hdf5
 from foreact.episodes.sources.parts import Part, PartsSource
 from foreact.episodes.sources.protocol import SourceError, Stream
@@ -66,4 +67,4 @@ def _compressed(column: Column, name: str, steps: Steps) -> Part:
     shape = (*still_size(packed(0), column.where), 3)
     camera = f"camera.{name.removeprefix(IMAGES).replace('/', '.')}"
     stream = Stream(camera, "image", shape, "uint8", clock=steps.clock, description=NOTE)
-    return Part(stream, steps.stamps(column.count), read)
+    return Part(stream, steps.stamps(column.count), read, encoded=Stills(packed))

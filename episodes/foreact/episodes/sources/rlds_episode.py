@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from foreact.episodes.outcome import JSON
+from foreact.episodes.sources.encoded import Stills
 from foreact.episodes.sources.parts import Part, PartsSource, array_part
 from foreact.episodes.sources.protocol import Kind, SourceError, Stream
 from foreact.episodes.sources.rlds_features import STEPS, Leaf
@@ -94,7 +95,7 @@ def _pictures(leaf: Leaf, values: Feature, steps: Steps, where: str) -> Part:
         return picture
 
     stream = _stream(leaf, column_name(_short(leaf), kind), kind, steps, shape)
-    return Part(stream, steps.stamps(len(values)), read)
+    return Part(stream, steps.stamps(len(values)), read, encoded=Stills(values.__getitem__))
 
 
 def _texts(leaf: Leaf, values: Feature, steps: Steps, where: str) -> Part:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from foreact.episodes.outcome import JSON
+from foreact.episodes.sources.encoded import Stills
 from foreact.episodes.sources.parts import Part
 from foreact.episodes.sources.protocol import SourceError, Stream, Value
 from foreact.episodes.sources.rosbag_foxglove import FOXGLOVE, foxglove
+from foreact.episodes.sources.rosbag_images import LEAD
 from foreact.episodes.sources.rosbag_maps import POSE, Branch, branches, pose
 from foreact.episodes.sources.rosbag_messages import ODD, TRIES, JsonMessages, Messages, event, plain
 from foreact.episodes.sources.rosbag_names import hand_or_gaze, stream_name
@@ -104,6 +106,7 @@ class Streams:
             self._add(track, messages.reader(branch), branch)
             if track.definition.type.endswith("msg/CompressedImage") and self.parts:
                 self.packed[self.parts[-1].stream.name] = lambda index: _packed(messages.message(index))
+                self.parts[-1] = replace(self.parts[-1], encoded=Stills(lambda index: _still(track, messages, index)))
 
     def _add(self, track: Track, read: Callable[[int], Value], branch: Branch) -> None:
         header, log = track.header, track.log
@@ -213,6 +216,15 @@ def _stamped(transform: Mapping[str, Any]) -> tuple[int, str, str]:
     head = transform["header"]
     stamp = int(head["stamp"]["sec"]) * 1_000_000_000 + int(head["stamp"]["nanosec"])
     return stamp, str(head["frame_id"]), str(transform["child_frame_id"])
+
+
+def _still(track: Track, messages: Messages, index: int) -> bytes:
+    """The picture in a message, without the parameters that compressed depth has in front of it."""
+    try:
+        says, data = _packed(messages.message(index))
+    except ODD as error:
+        raise SourceError(f"{track.topic}: message {index}: {error}") from None
+    return data[LEAD:] if "compressedDepth" in says else data
 
 
 def _packed(message: Mapping[str, Any]) -> tuple[str, bytes]:

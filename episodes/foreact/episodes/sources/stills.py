@@ -9,7 +9,7 @@ import numpy as np
 
 from foreact.episodes.sources.protocol import SourceError
 
-__all__ = ["decode_still", "still_size"]
+__all__ = ["decode_still", "media_type", "still_size"]
 
 PIXELS = 1 << 26  # 8192 x 8192: a header that asks for more is damaged or hostile
 FORMATS = ("JPEG", "PNG")
@@ -51,6 +51,13 @@ def still_size(payload: bytes, where: str) -> tuple[int, int]:
     """
     image = _opened(payload, where)
     return image.height, image.width
+
+
+def media_type(payload: bytes) -> str:
+    """`image/jpeg` or `image/png` by the first bytes; empty if it is neither."""
+    if payload.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    return "image/jpeg" if payload.startswith(b"\xff\xd8\xff") else ""
 
 
 def _opened(payload: bytes, where: str) -> Any:

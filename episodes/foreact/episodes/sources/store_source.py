@@ -50,7 +50,7 @@ def open_collection(path: str | Path) -> Recordings:
         files = files_at(path)
         group = parse_group(files, arrays.HEADER)
         if holds_recordings(group):
-            store = RecordingStore.open(path)
+            store = RecordingStore.of_root(path, files, group)
             openers = {key: partial(store.read, key) for key in store.keys()}
             return Recordings(Path(path), "foreact", openers, store.notes)
         contract, _ = root_of(group, str(path))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foreact.episodes.sources.encoded import Clip
 from foreact.episodes.sources.parts import Part
 from foreact.episodes.sources.protocol import Stream
 from foreact.episodes.sources.video import VideoPool
@@ -64,7 +65,7 @@ def video_part(
         elements=("r", "g", "b"),
         description=describe_video(index),
     )
-    return Part(stream, stamps, read, read_range)
+    return Part(stream, stamps, read, read_range, Clip(path, track, first))
 
 
 def describe_video(index: VideoIndex) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from foreact.episodes.sources.encoded import Packets, Stills
 from foreact.episodes.sources.parts import Part
 from foreact.episodes.sources.protocol import SourceError, Stream, Value
 from foreact.episodes.sources.vrs_aria import generation
@@ -59,7 +60,8 @@ def camera_part(stream: VrsStream, shown: Stream) -> Part:
         except SourceError as error:
             raise stream.fault(index, error) from error
 
-    return Part(about, stream.stamps, read)
+    packed = Stills(lambda index: picture(index)[1]) if first.coding in ("jpg", "png") else None
+    return Part(about, stream.stamps, read, encoded=packed)
 
 
 def _about(stream: VrsStream, shown: Stream, picture: Picture) -> str:
@@ -115,4 +117,5 @@ def _video(stream: VrsStream, shown: Stream, first: Picture, picture: Reading) -
     shape = (first.height or None, first.width or None) if grey else (first.height or None, first.width or None, 3)
     text = f"{shown.description}; {first.codec} {first.pixels}"
     about = replace(shown, kind="image", shape=shape, dtype="uint8", description=text)
-    return Part(about, stream.stamps, read)
+    packed = Packets(first.codec, lambda index: picture(index)[1], since_key, grey)
+    return Part(about, stream.stamps, read, encoded=packed)

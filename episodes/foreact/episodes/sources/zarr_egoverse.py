@@ -15,6 +15,7 @@ import numpy as np
 
 from foreact.episodes import strictjson
 from foreact.episodes.outcome import JSON
+from foreact.episodes.sources.encoded import Stills
 from foreact.episodes.sources.parts import Part, PartsSource, array_part
 from foreact.episodes.sources.protocol import Kind, SourceError, Stream
 from foreact.episodes.sources.steps import MAX_STEPS, Column, Steps, column_part, distinct, numbered, timed
@@ -50,7 +51,7 @@ def open_egoverse(key: str, path: Path) -> PartsSource:
             parts += [(name, part) for part in _annotations(path, table, stamps, steps, notes)]
         elif name != STAMPS:
             part = _pictures(name, column, steps) if table.blobs else _numbers(name, column, steps, attributes)
-            parts.append((name, Part(part.stream, stamps, part.read, part.read_range)))
+            parts.append((name, Part(part.stream, stamps, part.read, part.read_range, part.encoded)))
     task = next((attributes[name] for name in ("task_description", "task_name") if attributes.get(name)), "")
     metadata = {name: value for name, value in attributes.items() if name != "features"}
     return PartsSource(key, distinct(parts), task=str(task), metadata=metadata, notes=notes, close=files.close)
@@ -103,7 +104,7 @@ def _pictures(name: str, column: Column, steps: Steps) -> Part:
 
     camera = f"camera.{name.removeprefix('images.')}"
     stream = Stream(camera, "image", shape, "uint8", clock=steps.clock, rate_hz=steps.rate_hz)
-    return Part(stream, np.zeros(0, np.int64), read)
+    return Part(stream, np.zeros(0, np.int64), read, encoded=Stills(lambda index: _blob(column, index)))
 
 
 def _blob(column: Column, index: int) -> bytes:
