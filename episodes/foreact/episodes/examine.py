@@ -1,196 +1,266 @@
-"""What is wrong with a recording: stamps, numbers, pictures and ends that no good recording has.
+"""What is wrong with a recording: it is read through once, with bounded memory, and each stream is checked.
 
-A finding is grave if training on the recording would go wrong by it, and a remark otherwise.
 Shape letters: n = samples of a stream, E = elements of a sample.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from foreact.episodes.checks.clocks import ClockLine, check_clocks, clock_lines
+from foreact.episodes.checks.finding import Finding
+from foreact.episodes.checks.numbers import Numbers, Statistics
+from foreact.episodes.checks.pictures import Pictures, Run, Thumbnail, chosen_runs
+from foreact.episodes.checks.ranges import check_contract, range_of
+from foreact.episodes.checks.sound import Sound
+from foreact.episodes.checks.stamps import LOOSE, check_ends, check_stamps
+from foreact.episodes.checks.units import check_units
+from foreact.episodes.checks.whole_set import Summary
+from foreact.episodes.contract import PolicyContract
+from foreact.episodes.outcome import ProgressFn, quiet
 from foreact.episodes.sources import Source, SourceError, Stream
 from foreact.episodes.timeline import COUNTED, Health, health
 
-__all__ = ["Finding", "Statistics", "examine"]
+__all__ = ["Asked", "Examination", "Finding", "Statistics", "examine"]
 
-RATE_OFF = 0.02  # of the stated rate: clocks of good recorders agree better
-ENDS_EARLY = 0.1  # of the recording's length without a sample at its beginning or end
-FROZEN = 5  # equal pictures in a row
-NORM_OFF = 1e-3  # of an orientation's length from 1
-FULL_TURN = 2 * np.pi
-BATCH = 64  # samples read together
-QUANTILES = (0.01, 0.5, 0.99)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong or odd.
-
-    Attributes:
-        stream: Where; empty for the recording as a whole.
-        grave: Training on it would go wrong.
-        what: In words, with numbers.
-    """
-
-    stream: str
-    grave: bool
-    what: str
+DRAWN = ("image", "depth", "segmentation")
+BATCH_BYTES = 32_000_000  # read together
+MOST_ROWS = 4096
+DOING = ("state", "action", "pose", "imu", "hand")  # what moves when something happens
+PROBES = 12  # samples of such a stream that are compared while pictures stand still
+SUCCESS = ("success", "is_success", "next.success")
+REWARD = ("reward", "rewards", "next.reward")
+PLOTTED = 1500  # rows of a stream that are kept to be drawn
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """Of the elements of a stream of numbers, float64 (E,) each, without what is not finite.
+class Asked:
+    """What to look at.
 
     Attributes:
-        low: Smallest.
-        high: Largest.
-        mean: Mean.
-        std: Standard deviation.
-        quantiles: 1 %, median and 99 %, (3, E).
+        contract: What numbers and pictures are held against; None for nothing.
+        pictures: How many of a stream are looked at; 0 for all.
+        show: Whether small copies and rows are kept to be drawn.
     """
 
-    low: np.ndarray
-    high: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
-    quantiles: np.ndarray
+    contract: PolicyContract | None = None
+    pictures: int = 0
+    show: bool = False
 
 
-def examine(source: Source) -> tuple[list[Finding], dict[str, Statistics]]:
+@dataclass
+class Examination:
+    """What was found in a recording.
+
+    Attributes:
+        findings: In the order of the checks.
+        statistics: Of streams of numbers, by name.
+        stamps: What the stamps of each stream say.
+        clocks: Second clocks against those that stamp the streams.
+        summary: For the comparison with other recordings.
+        samples: How many were read.
+        shown: Small copies of pictures, by stream.
+        runs: Pictures that stand still, by stream.
+        rows: Stamps and rows to be drawn, by stream: int64 (n,), float64 (n, E).
+        streams: What the recording holds.
+        times: Stamps to be drawn, by stream, int64 (n,) [ns].
+    """
+
+    findings: list[Finding]
+    statistics: dict[str, Statistics]
+    stamps: dict[str, Health]
+    clocks: list[ClockLine]
+    summary: Summary
+    samples: int = 0
+    shown: dict[str, list[Thumbnail]] = field(default_factory=dict)
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    rows: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    streams: dict[str, Stream] = field(default_factory=dict)
+    times: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def examine(source: Source, asked: Asked = Asked(), progress: ProgressFn = quiet) -> Examination:  # noqa: B008 (frozen)
     """Read a recording through and say what is wrong with it.
 
     Args:
-        source: The recording; every sample is read.
-
-    Returns:
-        Findings, and statistics of streams of numbers by name.
+        source: The recording; every sample is read, of pictures as many as asked for.
+        asked: What to look at.
+        progress: Told of samples.
     """
+    reading = _Reading(source, asked, progress)
     seen = {name: health(source.stamps(name)) for name in source.streams}
-    findings = [Finding("", False, note) for note in source.notes]
-    findings += _ends(source, seen)
-    statistics: dict[str, Statistics] = {}
+    findings = [Finding("", "note", "note", note) for note in source.notes]
+    findings += check_ends(source, seen)
+    if asked.contract is not None:
+        findings += check_contract(source, asked.contract)
     for name, stream in source.streams.items():
-        findings += [Finding(name, *each) for each in _times(stream, seen[name])]
+        findings += check_stamps(stream, source.stamps(name), seen[name])
         try:
-            found, numbers = _samples(source, name, stream)
+            findings += reading.stream(name, stream)
         except SourceError as error:
-            findings.append(Finding(name, True, f"cannot be read: {error}"))
-            continue
-        findings += [Finding(name, *each) for each in found]
-        if numbers is not None:
-            statistics[name] = numbers
-    return findings, statistics
-
-
-def _times(stream: Stream, seen: Health) -> Iterator[tuple[bool, str]]:
-    if not seen.count:
-        yield False, "has no samples"
-    if seen.out_of_order:
-        yield True, f"{seen.out_of_order} of {seen.count} stamps go back in time"
-    if seen.duplicates:
-        yield False, f"{seen.duplicates} samples have the stamp of another"
-    if stream.clock in COUNTED:
-        return
-    if seen.gaps:
-        yield False, f"{seen.gaps} gaps, the longest {seen.longest_gap_ns / 1e6:.1f} ms at {seen.rate_hz:.4g} Hz"
-    if stream.rate_hz and seen.count > 2:
-        mean = (seen.count - 1) * 1e9 / max(seen.last_ns - seen.first_ns, 1)
-        if abs(mean / stream.rate_hz - 1) > RATE_OFF:
-            yield False, f"says {stream.rate_hz:g} Hz, has {mean:.4g} Hz over its whole length"
-
-
-def _ends(source: Source, seen: dict[str, Health]) -> Iterator[Finding]:
-    """Streams of one clock that begin late or end early."""
-    for clock in dict.fromkeys(stream.clock for stream in source.streams.values()):
-        peers = {name: each for name, each in seen.items() if source.streams[name].clock == clock and each.count > 1}
-        if len(peers) < 2:
-            continue
-        first, last = min(each.first_ns for each in peers.values()), max(each.last_ns for each in peers.values())
-        for name, each in peers.items():
-            spare = max(ENDS_EARLY * (last - first), 2 * each.period_ns)
-            for word, missing in (("begins", each.first_ns - first), ("ends", last - each.last_ns)):
-                if missing > spare:
-                    late = "after the first" if word == "begins" else "before the last"
-                    yield Finding(name, False, f"{word} {_length(missing, clock)} {late} stream of its clock")
-
-
-def _length(distance: int, clock: str) -> str:
-    return f"{distance} steps" if clock in COUNTED else f"{distance / 1e9:.3f} s"
-
-
-def _samples(source: Source, name: str, stream: Stream) -> tuple[list[tuple[bool, str]], Statistics | None]:
-    if stream.kind in ("image", "depth", "segmentation"):
-        return list(_pictures(source, name)), None
-    if stream.kind in ("text", "event", "bytes", "audio", "points"):
-        for _ in _batches(source, name):
-            continue
-        return [], None
-    rows = [np.asarray(value, np.float64).reshape(-1) for batch in _batches(source, name) for value in batch]
-    if not rows or len({len(row) for row in rows}) > 1 or not len(rows[0]):
-        return [], None
-    values = np.stack(rows)
-    return list(_numbers(stream, values)), _statistics(values)
-
-
-def _batches(source: Source, name: str) -> Iterator[Sequence[object]]:
-    count = len(source.stamps(name))
-    for start in range(0, count, BATCH):
-        yield source.read_range(name, start, min(start + BATCH, count))  # pyright: ignore[reportReturnType]
-
-
-def _pictures(source: Source, name: str) -> Iterator[tuple[bool, str]]:
-    last, run, frozen, longest, flat = None, 1, 0, 1, 0
-    count = len(source.stamps(name))
-    for index in range(count):
-        picture = np.ascontiguousarray(source.read(name, index))
-        seen = zlib.crc32(picture.data)
-        run = run + 1 if seen == last else 1
-        frozen, longest, last = frozen + (run >= FROZEN), max(longest, run), seen
-        flat += bool(picture.size and picture.min() == picture.max())
-    if longest >= FROZEN:
-        yield True, f"frozen: up to {longest} equal pictures in a row, {frozen} of {count} in such runs"
-    if flat:
-        yield flat == count, f"{flat} of {count} pictures are of one value"
-
-
-def _numbers(stream: Stream, values: np.ndarray) -> Iterator[tuple[bool, str]]:
-    finite = np.isfinite(values)
-    if not finite.all():
-        yield True, f"{int((~finite.all(1)).sum())} of {len(values)} samples hold what is not finite"
-    whole = values[finite.all(1)]
-    if len(whole) > 2 and stream.kind != "pose":  # what moves in a plane has elements that never change
-        still = np.flatnonzero((whole == whole[0]).all(0))
-        if len(still):
-            yield False, f"never changes: {_named(stream, still, values.shape[1])}"
-    if stream.kind == "pose" and len(whole):
-        lengths = np.linalg.norm(whole[:, 3:7], axis=1)
-        if off := int((np.abs(lengths - 1) > NORM_OFF).sum()):
-            yield True, f"{off} of {len(whole)} orientations are no unit quaternions"
-    units = stream.unit.split(",")
-    units = units if len(units) == values.shape[1] else [stream.unit] * values.shape[1]
-    degrees = [
-        index
-        for index, unit in enumerate(units)
-        if unit == "rad" and np.abs(whole[:, index]).max(initial=0) > 2 * FULL_TURN
-    ]
-    if degrees:
-        yield False, f"more than two turns in rad, perhaps degrees: {_named(stream, degrees, values.shape[1])}"
-
-
-def _named(stream: Stream, indices: Sequence[int] | np.ndarray, count: int) -> str:
-    names = stream.elements if len(stream.elements) == count else tuple(f"element {index}" for index in range(count))
-    shown = [names[index] for index in list(indices)[:6]]
-    return ", ".join(shown) + (f" and {len(indices) - 6} more" if len(indices) > 6 else "")
-
-
-def _statistics(values: np.ndarray) -> Statistics | None:
-    whole = values[np.isfinite(values).all(1)]
-    if not len(whole):
-        return None
-    return Statistics(
-        whole.min(0), whole.max(0), whole.mean(0), whole.std(0), np.quantile(whole, QUANTILES, axis=0)
+            findings.append(Finding(name, "grave", "unreadable", f"cannot be read: {error}"))
+    findings += reading.standing()
+    lines = clock_lines(source)
+    findings += check_clocks(source, lines)
+    return Examination(
+        findings, reading.statistics, seen, lines, _summary(source, seen, reading), reading.done,
+        reading.shown, reading.runs, reading.rows, dict(source.streams),
+        {name: source.stamps(name) for name in source.streams} if asked.show else {},
     )  # fmt: skip
+
+
+class _Reading:
+    """One pass through a recording."""
+
+    def __init__(self, source: Source, asked: Asked, progress: ProgressFn) -> None:
+        self._source, self._asked, self._progress = source, asked, progress
+        self._total = sum(len(source.stamps(name)) for name in source.streams)
+        self.done = self.mark = 0
+        self.statistics: dict[str, Statistics] = {}
+        self.shown: dict[str, list[Thumbnail]] = {}
+        self.runs: dict[str, list[Run]] = {}
+        self.rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._pictures: dict[str, Pictures] = {}
+
+    def stream(self, name: str, stream: Stream) -> list[Finding]:
+        """Read one stream and say what is wrong with its samples.
+
+        Raises:
+            SourceError: It cannot be read.
+        """
+        if stream.kind in DRAWN:
+            self._look(name, stream)
+            return []
+        if stream.kind == "audio":
+            sound = Sound(stream)
+            for _, batch in self._batches(name, stream):
+                for block in batch:
+                    sound.add(np.asarray(block))
+            return list(sound.findings())
+        if stream.kind in ("text", "event", "bytes", "points"):
+            for _ in self._batches(name, stream):
+                continue
+            return []
+        return self._count(name, stream)
+
+    def _look(self, name: str, stream: Stream) -> None:
+        """Pictures are judged when all streams were read: whether standing still is wrong hangs on the others."""
+        count = len(self._source.stamps(name))
+        self._pictures[name] = looking = Pictures(stream, count, show=self._asked.show)
+        for start, batch in self._batches(name, stream, chosen_runs(count, self._asked.pictures)):
+            for index, picture in enumerate(batch, start):
+                looking.add(index, np.asarray(picture))
+
+    def _count(self, name: str, stream: Stream) -> list[Finding]:
+        numbers, ranged = Numbers(stream), range_of(name, self._asked.contract)
+        for _, batch in self._batches(name, stream):
+            rows = _as_rows(batch)
+            if rows is None or (numbers.count and rows.shape[1] != numbers.rows().shape[1]):
+                return []  # samples of different sizes have no elements to speak of
+            numbers.add(rows)
+            self.mark = zlib.crc32(rows.tobytes(), self.mark)
+            if ranged is not None:
+                ranged.add(rows)
+        statistics, rows = numbers.statistics(), numbers.rows()
+        if statistics is None:
+            return list(numbers.findings())
+        self.statistics[name] = statistics
+        if self._asked.show:
+            chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), PLOTTED)).astype(int))
+            stamps = np.sort(self._source.stamps(name))
+            times = stamps[np.linspace(0, len(stamps) - 1, len(rows)).astype(int)][chosen]
+            self.rows[name] = times, rows[chosen]
+        found = [*numbers.findings(), *check_units(stream, rows)]
+        return found + (list(ranged.findings()) if ranged is not None else [])
+
+    def _batches(
+        self, name: str, stream: Stream, runs: list[tuple[int, int]] | None = None
+    ) -> Iterator[tuple[int, list[object] | np.ndarray]]:
+        """Samples read together and the number of the first."""
+        count = len(self._source.stamps(name))
+        size = _bytes(stream)
+        together = max(min(BATCH_BYTES // max(size, 1), MOST_ROWS), 1)
+        for first, last in runs if runs is not None else [(0, count)]:
+            for start in range(first, last, together):
+                stop = min(start + together, last)
+                yield start, self._source.read_range(name, start, stop)  # pyright: ignore[reportReturnType]
+                self.done += stop - start
+                self._progress(min(self.done, self._total), self._total, f"read {self._source.key}")
+
+    def standing(self) -> list[Finding]:
+        """What is wrong with pictures, now that it is known what else moved."""
+        found = []
+        for name, looking in self._pictures.items():
+            spans = [(run.start, run.stop) for run in looking.frozen()]
+            found += looking.findings(still=self._still(name, spans) if spans else None)
+            self.shown[name], self.runs[name] = looking.shown, looking.runs
+        return found
+
+    def _still(self, name: str, spans: list[tuple[int, int]]) -> bool | None:
+        """Whether nothing that tells of motion changes while pictures are equal."""
+        stamps, clock = self._source.stamps(name), self._source.streams[name].clock
+        told = None
+        for other, stream in self._source.streams.items():
+            if stream.clock != clock or stream.kind not in ("vector", "pose", "imu", "hand"):
+                continue
+            if other.split(".")[0] not in DOING or other not in self.statistics:
+                continue
+            times = self._source.stamps(other)
+            for start, stop in spans:
+                inside = np.flatnonzero((times >= stamps[start]) & (times <= stamps[stop - 1]))
+                if len(inside) < 2:
+                    continue
+                probes = inside[np.unique(np.linspace(0, len(inside) - 1, PROBES).astype(int))]
+                values = [np.asarray(self._source.read(other, int(index)), np.float64) for index in probes]
+                if any(not np.array_equal(each, values[0], equal_nan=True) for each in values):
+                    return False
+                told = True
+        return told
+
+
+def _bytes(stream: Stream) -> int:
+    """Of one sample, about."""
+    kinds = {"str": 512, "bytes": 65536}
+    each = kinds[stream.dtype] if stream.dtype in kinds else np.dtype(stream.dtype).itemsize
+    known = [length if length is not None else 1024 for length in stream.shape]
+    return each * int(np.prod(known, dtype=np.int64)) if known else each
+
+
+def _as_rows(batch: object) -> np.ndarray | None:
+    """Samples as float64 (k, E); None where they differ in size or are empty."""
+    rows = [np.asarray(value, np.float64).reshape(-1) for value in batch]  # pyright: ignore[reportGeneralTypeIssues]
+    if not rows or len({len(row) for row in rows}) > 1 or not len(rows[0]):
+        return None
+    return np.stack(rows)
+
+
+def _summary(source: Source, seen: dict[str, Health], reading: _Reading) -> Summary:
+    steady = [name for name, stream in source.streams.items() if stream.kind not in LOOSE and seen[name].count]
+    length = 0.0
+    if steady:
+        longest = max(steady, key=lambda name: seen[name].count)
+        span = seen[longest].last_ns - seen[longest].first_ns
+        length = float(span + 1) if source.streams[longest].clock in COUNTED else span / 1e9
+    forms = {
+        name: f"{stream.kind} {stream.dtype} {stream.shape} {stream.unit} {' '.join(stream.elements)}".strip()
+        for name, stream in source.streams.items()
+    }
+    moves = any((each.low != each.high).any() for each in reading.statistics.values())
+    return Summary(
+        source.key, length, _success(source, reading.statistics), _any_above(reading.statistics, REWARD), forms,
+        reading.mark if moves else 0,
+    )  # fmt: skip
+
+
+def _success(source: Source, statistics: dict[str, Statistics]) -> bool | None:
+    said = source.metadata.get("success")
+    return said if isinstance(said, bool) else _any_above(statistics, SUCCESS)
+
+
+def _any_above(statistics: dict[str, Statistics], names: tuple[str, ...]) -> bool | None:
+    found = [bool((statistics[name].high > 0).any()) for name in names if name in statistics]
+    return any(found) if found else None
