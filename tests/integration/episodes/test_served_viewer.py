@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("rerun")
 
-from foreact.episodes.rerun_sink import served_viewer
+from foreact.episodes.rerun_viewer import served_viewer
 
 
 def free_port() -> int:
@@ -29,8 +29,8 @@ def listening(ports: tuple[int, int]) -> set[str]:
 
 def test_it_listens_on_loopback_and_ends_with_the_replay() -> None:
     ports = (free_port(), free_port())
-    with served_viewer(*ports) as address:
-        assert address == f"rerun+http://127.0.0.1:{ports[0]}/proxy"
+    with served_viewer(*ports) as viewer:
+        assert viewer.address == f"rerun+http://127.0.0.1:{ports[0]}/proxy"
         assert listening(ports) == {"127.0.0.1"}
         with pytest.raises(RuntimeError, match=f"port {ports[0]} is taken"), served_viewer(*ports):
             pass
