@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from foreact.sim.retarget.poses import composed, quaternions
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["ARMS", "Arm", "arm_of", "grasp_at", "home_of"]
+__all__ = ["ARMS", "Arm", "arm_of", "GRASP", "grasp_at", "home_of", "model_of"]
 
+GRASP = "foreact grasp"
 type Vector = tuple[float, float, float]
 
 
@@ -107,6 +108,16 @@ def arm_of(folder: Path) -> Arm:
         if (folder / arm.file).is_file():
             return arm
     raise ValueError(f"{folder} is no arm that is known; into=gripper knows {', '.join(ARMS)}")
+
+
+def model_of(arm: Arm, folder: Path) -> Any:
+    """The compiled model, an `mujoco.MjModel`, with a site `GRASP` at the grasp frame."""
+    import mujoco
+
+    spec = mujoco.MjSpec.from_file(str(folder / arm.file))
+    body, grasp = spec.body(arm.body), arm.grasp()
+    body.add_site(name=GRASP, pos=grasp[:3], quat=grasp[3:], group=5)
+    return spec.compile()
 
 
 def home_of(arm: Arm, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:

@@ -75,7 +75,7 @@ class GripperConfig(RetargetConfig):
     into: str = "gripper"
     pinched_m: tuple[float, float] = (0.02, 0.10)
     opening_m: tuple[float, ...] = ()
-    speed: float = 1.5
+    speed: float = 2.0
     turn: float = 6.0
     low_m: tuple[float, ...] = ()
     high_m: tuple[float, ...] = ()

@@ -25,7 +25,7 @@ __all__ = ["Shown", "draw"]
 
 SIDE = 320  # [px] of a picture
 SHEET = 8  # moments on the sheet
-ROOM = 1.15  # how much more than the scene a picture shows
+ROOM = 1.1  # how much more than the scene a picture shows
 LAUNCH = 4
 
 
@@ -42,6 +42,7 @@ class Shown:
         beside: Gives pictures of the recording for frames, uint8 (H, W, 3) each; nothing where it has none.
         azimuth: From where it is seen [deg].
         elevation: From how high [deg].
+        focus: Points that must be in sight, (m, 3) [m]; the whole robot and the hand if None.
     """
 
     file: Path
@@ -52,6 +53,7 @@ class Shown:
     beside: Callable[[list[int]], dict[int, np.ndarray]]
     azimuth: float
     elevation: float
+    focus: np.ndarray | None = None
 
 
 def draw(shown: Shown, folder: Path, frames: int) -> None:
@@ -101,20 +103,10 @@ def _pictures(shown: Shown, chosen: np.ndarray) -> np.ndarray:
 
 
 def _camera(model: mujoco.MjModel, shown: Shown, chosen: np.ndarray) -> CameraSpec:
-    """A view from outside that has the robot in sight at every moment drawn, and the hand."""
-    import mujoco
-
+    """A view from outside that has everything in sight at every moment drawn."""
     from foreact.sim.cameras import VIEW_ANGLE, outside_view
 
-    data = mujoco.MjData(model)
-    drawn = np.isin(model.geom_group, (0, 1, 2)) & (model.geom_bodyid > 0) & (model.body_mocapid[model.geom_bodyid] < 0)
-    corners = [shown.joints[chosen].reshape(-1, 3)]
-    for index in chosen:
-        data.qpos[:] = shown.qpos[index]
-        mujoco.mj_kinematics(model, data)
-        centres, sizes = data.geom_xpos[drawn], model.geom_rbound[drawn, None]
-        corners += [centres - sizes, centres + sizes]
-    points = np.concatenate(corners)
+    points = _points(model, shown, chosen) if shown.focus is None else shown.focus
     points = points[finite_rows(points)]
     low, high = points.min(0), points.max(0)
     centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
@@ -124,6 +116,21 @@ def _camera(model: mujoco.MjModel, shown: Shown, chosen: np.ndarray) -> CameraSp
     back = radius / np.sin(np.radians(VIEW_ANGLE) / 2) / 1.5 * ROOM  # a box fills two thirds of the ball around it
     x, y, z = (float(each) for each in centre - back * look)
     return replace(camera, position=(x, y, z))
+
+
+def _points(model: mujoco.MjModel, shown: Shown, chosen: np.ndarray) -> np.ndarray:
+    """Corners around the robot's parts, and the hand's joints, at the moments drawn."""
+    import mujoco
+
+    data = mujoco.MjData(model)
+    drawn = np.isin(model.geom_group, (0, 1, 2)) & (model.geom_bodyid > 0) & (model.body_mocapid[model.geom_bodyid] < 0)
+    corners = [shown.joints[chosen].reshape(-1, 3)]
+    for index in chosen:
+        data.qpos[:] = shown.qpos[index]
+        mujoco.mj_kinematics(model, data)
+        centres, sizes = data.geom_xpos[drawn], 0.5 * model.geom_rbound[drawn, None]  # meshes are no balls
+        corners += [centres - sizes, centres + sizes]
+    return np.concatenate(corners)
 
 
 def _square(picture: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ class GripperLimits:
 
     opening: tuple[float, float] = (0.0, 0.08)
     pinched: tuple[float, float] = (0.02, 0.10)
-    speed: float = 1.5
+    speed: float = 2.0
     turn: float = 6.0
     low: tuple[float, float, float] = (-FAR, -FAR, -FAR)
     high: tuple[float, float, float] = (FAR, FAR, FAR)

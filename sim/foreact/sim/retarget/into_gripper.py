@@ -11,7 +11,7 @@ import numpy as np
 
 from foreact.episodes.outcome import JSON
 from foreact.episodes.sources import Source, SourceError
-from foreact.sim.retarget.arms import Arm, arm_of
+from foreact.sim.retarget.arms import Arm, arm_of, model_of
 from foreact.sim.retarget.charts import Row, plot
 from foreact.sim.retarget.config import GripperConfig
 from foreact.sim.retarget.film import Shown, draw
@@ -70,13 +70,11 @@ class _Carrier:
     """The arm, and where the recording lies before it."""
 
     def __init__(self, config: GripperConfig) -> None:
-        import mujoco
-
         assert config.robot is not None
         folder = unpacked(config.robot)
         self.arm: Arm = arm_of(folder)
         self.file = folder / self.arm.file
-        self.model: Any = mujoco.MjModel.from_xml_path(str(self.file))
+        self.model: Any = model_of(self.arm, folder)
         self._config = config
         self.placement = Placement(np.array(config.placement), "as given") if config.placement else None
 

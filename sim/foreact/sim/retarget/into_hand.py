@@ -31,8 +31,8 @@ COLUMNS = (
     "recording", "hand", "frames", "held", "scale", "CPU [ms]", "tips off [mm]", "fingers off [deg]", "pinch off [mm]",
     "at limits",
 )  # fmt: skip
-APART = 0.22  # [m] between the robot hand and the person's in pictures
-AZIMUTH, ELEVATION = 180.0, -50.0  # [deg]
+APART = 0.18  # [m] between the robot hand and the person's in pictures
+AZIMUTH, ELEVATION = 0.0, -75.0  # [deg]
 
 
 def into_hand(config: HandConfig, source: Source) -> Found:
@@ -146,12 +146,13 @@ def _shown(
         palm = palm_axes(wrist, index, middle, little, track.side)
     seen = solver.scale * (joints - wrist[:, None]) @ palm @ axes.T + origin
     away = axes[:, 0] * (APART if track.side == "left" else -APART)
+    focus = np.concatenate([seen.reshape(-1, 3), (seen + away).reshape(-1, 3)])
     captions = tuple(
         f"tips off {1e3 * tips.mean():.1f} mm, fingers {np.degrees(each.mean()):.0f} deg"
         for tips, each in zip(errors.tips, errors.directions, strict=True)
     )
     beside = partial(sights, config.video, source, track)
-    return Shown(file, path.qpos, seen + away, track.stamps, captions, beside, AZIMUTH, ELEVATION)
+    return Shown(file, path.qpos, seen + away, track.stamps, captions, beside, AZIMUTH, ELEVATION, focus)
 
 
 def _row(track: HandTrack, path: HandPath, errors: FingerErrors, scale: float) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foreact.sim.retarget.arms import Arm, grasp_at, home_of
+from foreact.sim.retarget.arms import GRASP, Arm, grasp_at, home_of
 from foreact.sim.retarget.poses import angle_between, composed, finite_rows, inverse, mean_turn
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Reacher:
 
     Args:
         arm: Which.
-        model: Compiled.
+        model: As `arms.model_of` gives it.
         reach: What counts as reached.
 
     Raises:
@@ -119,8 +119,7 @@ class Reacher:
         self._mink: Any = mink
         self._home, _ = home_of(arm, model)
         self._random = np.random.default_rng(self.reach.seed)
-        self._back = inverse(arm.grasp())
-        self._task: Any = mink.FrameTask(arm.body, "body", position_cost=1.0, orientation_cost=arm.turn_weight)
+        self._task: Any = mink.FrameTask(GRASP, "site", position_cost=1.0, orientation_cost=arm.turn_weight)
         self._limits: list[Any] = [mink.ConfigurationLimit(model)]
         fingers = [model.joint(name).id for name in arm.fingers]
         self._moves = np.setdiff1d(np.arange(model.njnt), fingers)
@@ -169,8 +168,7 @@ class Reacher:
     def _from(self, start: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mink, configuration = self._mink, self._configuration
         configuration.update(start)
-        link = composed(pose, self._back)
-        self._task.set_target(mink.SE3(np.concatenate([link[3:], link[:3]])))  # mink has the quaternion first
+        self._task.set_target(mink.SE3(np.concatenate([pose[3:], pose[:3]])))  # mink has the quaternion first
         for _ in range(ROUNDS):
             velocity = mink.solve_ik(
                 configuration, [self._task], 1.0, "daqp", damping=DAMPING, limits=self._limits

@@ -45,6 +45,13 @@ def scene_with_hand(file: Path, joints: np.ndarray) -> mujoco.MjModel:
     spec = mujoco.MjSpec.from_file(str(file))
     for key in list(spec.keys):  # they say nothing of the hand's bodies
         spec.delete(key)
+    spec.visual.headlight.ambient[:] = 0.45  # robots are often black
+    spec.visual.headlight.diffuse[:] = 0.5
+    if not any(each.type == mujoco.mjtTexture.mjTEXTURE_SKYBOX for each in spec.textures):
+        spec.add_texture(
+            name="human sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+            rgb1=[0.75, 0.8, 0.87], rgb2=[0.95, 0.95, 0.95], width=64, height=384,
+        )  # fmt: skip
     world = spec.worldbody
     for place, direction in (((1.0, -1.0, 2.0), (-0.4, 0.4, -0.8)), ((-1.0, 1.0, 2.0), (0.4, -0.4, -0.8))):
         light = world.add_light(pos=place, dir=direction, diffuse=[0.45, 0.45, 0.45], castshadow=False)
