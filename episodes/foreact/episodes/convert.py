@@ -16,6 +16,7 @@ from foreact.episodes.remote import address
 __all__ = ["ConvertConfig", "convert"]
 
 TARGETS = ("store", "lerobot", "mcap")
+ONLY = {"lerobot": ("video", "driver"), "store": ("episodes", "as_recorded", "chunk_length")}
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ def convert(config: ConvertConfig, progress: ProgressFn = quiet) -> Outcome:
         raise StoreError(f"to={config.to!r}: expected {', '.join(f'to={each}' for each in TARGETS)}")
     if address(config.out) is not None:
         raise StoreError(f"out={config.out}: write to a folder and copy it there")
+    for target, names in ONLY.items():
+        if config.to != target:
+            _refuse(config, names, f"with to={target} only")
     figures = {"mcap": _to_mcap, "lerobot": _to_lerobot, "store": _to_store}[config.to](config, progress)
     rows = tuple((name.replace("_", " "), _text(value)) for name, value in figures.items())
     return Outcome(config.out, figures, ("figure", "value"), rows)
@@ -73,12 +77,10 @@ def convert(config: ConvertConfig, progress: ProgressFn = quiet) -> Outcome:
 def _to_mcap(config: ConvertConfig, progress: ProgressFn) -> dict[str, JSON]:
     from foreact.episodes.convert_mcap import convert_mcap
 
-    _refuse(config, ("video", "episodes", "driver", "as_recorded"), "do not work with to=mcap")
     return convert_mcap(_asked(config), config.out, config.recordings, progress)
 
 
 def _to_lerobot(config: ConvertConfig, progress: ProgressFn) -> dict[str, JSON]:
-    _refuse(config, ("episodes", "as_recorded"), "work with to=store only")
     if _is_episode_store(config.source) and not _given(config, ("recordings", "drop", "anonymise", "driver")):
         from foreact.episodes.lerobot_export import export_lerobot
         from foreact.episodes.store import EpisodeStore
@@ -101,12 +103,11 @@ def _to_lerobot(config: ConvertConfig, progress: ProgressFn) -> dict[str, JSON]:
 
 
 def _to_store(config: ConvertConfig, progress: ProgressFn) -> dict[str, JSON]:
-    _refuse(config, ("video", "driver"), "work with to=lerobot only")
     if not config.as_recorded and _is_lerobot_3(config.source) and not _holds_recordings(config.source):
         return _imported(config, progress)
     from foreact.episodes.convert_store import convert_store
 
-    _refuse(config, ("episodes",), "works with a LeRobotDataset v3.0 only; name recordings by recordings=")
+    _refuse(config, ("episodes",), "with a LeRobotDataset v3.0 only; recordings= names others")
     return convert_store(_asked(config), config.out, config.recordings, progress)
 
 
@@ -114,7 +115,7 @@ def _imported(config: ConvertConfig, progress: ProgressFn) -> dict[str, JSON]:
     """A LeRobotDataset v3.0 under a contract: which is a contract of all its streams, as they are."""
     from foreact.episodes.lerobot_import import import_lerobot
 
-    _refuse(config, ("drop", "anonymise"), "needs as_recorded=true: a store under a contract has all streams")
+    _refuse(config, ("drop", "anonymise"), "with as_recorded=true only: under a contract all streams are kept")
     episodes = config.episodes
     if config.recordings:
         from foreact.episodes.convert_parts import chosen
@@ -175,7 +176,7 @@ def _given(config: ConvertConfig, names: Sequence[str]) -> list[str]:
 
 def _refuse(config: ConvertConfig, names: Sequence[str], why: str) -> None:
     if given := _given(config, names):
-        raise StoreError(f"{' and '.join(f'{name}=' for name in given)} {why}")
+        raise StoreError(f"{' and '.join(f'{name}=' for name in given)} {'work' if given[1:] else 'works'} {why}")
 
 
 def _text(value: object) -> str:

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from foreact.episodes.arrays import HEADER
 from foreact.episodes.contract import FeatureSpec
 from foreact.episodes.episode import EpisodeHeader
 from foreact.episodes.lerobot_reader import LeRobotReader, is_lerobot
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
+from foreact.episodes.recording_header import parse_group
+from foreact.episodes.recording_store import RecordingStore, holds_recordings
+from foreact.episodes.remote import address, files_at
 from foreact.episodes.store import EpisodeStore, StoreError
 
 __all__ = ["InspectConfig", "inspect"]
@@ -44,7 +48,8 @@ def inspect(config: InspectConfig, progress: ProgressFn = quiet) -> Outcome:
     version_2 = (config.path / "meta" / "episodes.jsonl").is_file()
     if is_lerobot(config.path) and not version_2:
         return _inspect_lerobot(config)
-    if config.path.exists() and not _is_store(config.path):
+    others = config.path.exists() and not _is_store(config.path)
+    if others or _keeps_recordings(config.path) or address(config.path) is not None:
         return _inspect_others(config, progress)
     store = EpisodeStore.open(config.path)
     if config.verify:
@@ -77,7 +82,7 @@ def inspect(config: InspectConfig, progress: ProgressFn = quiet) -> Outcome:
     return Outcome(config.path, figures, _COLUMNS, rows)
 
 
-def _require_intact(store: EpisodeStore, progress: ProgressFn) -> None:
+def _require_intact(store: EpisodeStore | RecordingStore, progress: ProgressFn) -> None:
     problems = store.verify(progress)
     if problems:
         shown = problems[:_MAX_PROBLEMS]
@@ -170,7 +175,19 @@ def _inspect_others(config: InspectConfig, progress: ProgressFn) -> Outcome:
 
     if config.sheet is not None:
         raise StoreError("sheet= works on episode stores only")
+    if config.verify and _keeps_recordings(config.path):
+        _require_intact(RecordingStore.open(config.path), progress)
     return inspect_recordings(config.path, progress, verify=config.verify)
+
+
+def _keeps_recordings(path: Path) -> bool:
+    """Whether a folder or address is a store of recordings, so far as its root can be read."""
+    if address(path) is None and not (path / "episodes").is_dir():
+        return False
+    try:
+        return holds_recordings(parse_group(files_at(path), HEADER))
+    except (StoreError, OSError):
+        return False  # its reader tells what is wrong
 
 
 def _inspect_lerobot(config: InspectConfig) -> Outcome:

@@ -123,7 +123,7 @@ def test_bad_requests(bags: Path, tmp_path: Path) -> None:
         convert(ConvertConfig(bags, tmp_path / "out", "mcap", recordings=("two",)))
     with pytest.raises(StoreError, match="episodes= works with a LeRobotDataset"):
         convert(ConvertConfig(bags, tmp_path / "out", "store", episodes=(1,)))
-    with pytest.raises(StoreError, match="driver= do not work with to=mcap"):
+    with pytest.raises(StoreError, match="driver= works with to=lerobot only"):
         convert(ConvertConfig(bags, tmp_path / "out", "mcap", driver="camera.rgb"))
     with pytest.raises(StoreError, match="exists"):
         convert(ConvertConfig(bags, tmp_path, "mcap"))

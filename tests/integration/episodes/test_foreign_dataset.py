@@ -7,6 +7,7 @@ import pytest
 
 from foreact.episodes.convert import ConvertConfig, convert
 from foreact.episodes.inspect import InspectConfig, inspect
+from foreact.episodes.sources import SourceError
 from foreact.episodes.store import EpisodeStore, StoreError
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -57,6 +58,12 @@ def frames_by_number(wanted: list[int]) -> np.ndarray:
     return np.stack([frames[i] for i in wanted])
 
 
+def test_recordings_are_named_by_their_keys(tmp_path: Path) -> None:
+    convert(ConvertConfig(SOURCE, tmp_path / "store", "store", recordings=("episode_000002",)))
+    store = EpisodeStore.open(tmp_path / "store")
+    assert [store.header(key).metadata["source_episode"] for key in store.keys()] == [2]
+
+
 def test_inspect_reads_every_frame() -> None:
     outcome = inspect(InspectConfig(SOURCE, verify=True))
     assert (outcome.figures["episodes"], outcome.figures["frames"]) == (3, 765)
@@ -66,13 +73,13 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
     out = tmp_path / "store"
     for config, message in [
         (ConvertConfig(SOURCE, out, "store", episodes=(7,)), r"has 3 episodes, so there are no episodes \[7\]"),
-        (ConvertConfig(DATA / "g1_head_teleop_lerobot_v21", out, "store"), "version v2.1, this reads v3.0; convert it"),
-        (ConvertConfig(DATA / "robots", out, "store"), "is not a LeRobot dataset: it has no meta/info.json"),
-        (ConvertConfig(SOURCE, out, "lerobot"), "is not an episode store"),
-        (ConvertConfig(SOURCE, out, "rlds"), "to='rlds': expected to=lerobot, to=store or to=mcap"),
+        (ConvertConfig(DATA / "robots", out, "store"), "no format is known that looks like this"),
+        (ConvertConfig(SOURCE, out, "rlds"), "to='rlds': expected to=store, to=lerobot, to=mcap"),
+        (ConvertConfig(SOURCE, out, "store", drop=("action",)), "drop= works with as_recorded=true only"),
+        (ConvertConfig(SOURCE, out, "store", recordings=("episode_7",)), "has no recording episode_7"),
         (ConvertConfig(SOURCE, out, "store", video=True), "video= works with to=lerobot only"),
         (ConvertConfig(SOURCE, SOURCE, "store"), "exists; choose another out="),
     ]:
-        with pytest.raises(StoreError, match=message):
+        with pytest.raises((StoreError, SourceError), match=message):
             convert(config)
         assert not out.exists()

@@ -87,7 +87,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_comes_back_bit_for_bit(made: Path) -> None:
     collection = open_collection(made)
-    assert (collection.format, collection.keys()) == ("foreact", ("a/b c", "a_b_c", "second"))
+    assert (collection.format, collection.keys()) == ("foreact-recordings", ("a/b c", "a_b_c", "second"))
     for key in collection.keys():
         with recording(key) as written, collection.open(key) as source:
             assert differences(written, source, exact=True) == []

@@ -52,7 +52,7 @@ def open_collection(path: str | Path) -> Recordings:
         if holds_recordings(group):
             store = RecordingStore.of_root(path, files, group)
             openers = {key: partial(store.read, key) for key in store.keys()}
-            return Recordings(Path(path), "foreact", openers, store.notes)
+            return Recordings(Path(path), "foreact-recordings", openers, store.notes)
         contract, _ = root_of(group, str(path))
         keys = [name for name in files.folders("episodes") if is_key(name)]
     except (StoreError, OSError) as error:
