@@ -22,7 +22,7 @@ JOB = ("dataset", "recording", "stream", "index", "entry", "place")
 
 SAME_PICTURE = 4  # the first columns say which picture, the others where to put it
 KEEP_ALL = ("npz",)  # formats whose recordings keep whole streams in memory while they are open
-DECODER = ("foreact",)  # formats whose recordings may have a decoder each; others share a pool of eight
+DECODER = ("foreact-recordings",)  # formats whose recordings may have a decoder each; others share a pool of eight
 SMALL, LARGE = 1 << 20, 1 << 23  # bytes that an open recording without and with a decoder is taken for
 
 
