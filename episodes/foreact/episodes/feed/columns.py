@@ -89,7 +89,9 @@ def read_columns(
             tasks.append(source.task)
             for name, found in parts.items():
                 where = f"{collection.path}: {key}"
-                _require_same(streams.setdefault(name, _stream(source, name, where)), source.streams.get(name), where)
+                if name not in streams:
+                    streams[name] = _stream(source, name, where)
+                _require_same(streams[name], source.streams.get(name), where)
                 found.append(_read(source, name, offsets_ns.get(name, 0), where))
     progress(len(chosen), len(chosen), "read streams")
     columns = {name: _joined(streams[name], found) for name, found in parts.items()}

@@ -17,6 +17,7 @@ import numpy as np
 __all__ = ["Layout", "Ring", "map_slots", "open_memory"]
 
 ALIGNED = 64  # bytes
+SMALLER = "give a smaller batch or prefetch"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ def open_memory(size: int) -> int:
     Raises:
         MemoryError: There is not that much.
     """
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if size > free:  # asking for it would end a process, and not always this one
+        raise MemoryError(f"batches need {size / 1e6:.0f} MB of memory, {free / 1e6:.0f} are free; {SMALLER}")
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("foreact-feed", os.MFD_CLOEXEC)
     else:
@@ -92,9 +98,7 @@ def open_memory(size: int) -> int:
             os.posix_fallocate(descriptor, 0, size)  # now, or a later write ends the process
     except OSError as error:
         os.close(descriptor)
-        raise MemoryError(
-            f"batches need {size / 1e6:.0f} MB of memory: {error}; give a smaller batch or prefetch"
-        ) from error
+        raise MemoryError(f"batches need {size / 1e6:.0f} MB of memory: {error}; {SMALLER}") from error
     return descriptor
 
 
