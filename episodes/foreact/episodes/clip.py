@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foreact.episodes.recording_header import ClipHeader
-from foreact.episodes.recording_reader import CLIP
 from foreact.episodes.sources.clip_index import tables_of
 from foreact.episodes.sources.encoded import Clip
 from foreact.episodes.sources.protocol import SourceError
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClipError", "Cut", "cut_clip"]
 
+CONTAINERS = {"mp4": "clip.mp4", "matroska": "clip.mkv"}  # the second for codecs that MP4 does not hold
 TRIES = 3  # key frames to start from: decoders may need one more than the file says; at last the start of the file
 
 
@@ -51,7 +51,7 @@ class Cut:
 
 
 def cut_clip(clip: Clip, count: int, folder: Path) -> Cut:
-    """Write `folder/clip.mp4` with at least the frames of a clip.
+    """Write a video file into a folder, with at least the frames of a clip.
 
     Args:
         clip: Where they lie.
@@ -63,19 +63,27 @@ def cut_clip(clip: Clip, count: int, folder: Path) -> Cut:
         SourceError: The video is damaged.
     """
     folder.mkdir()
+    why = "no frames"
     with Video(clip.path, track=clip.track, index=_index(clip.path, clip.track, *_looks(clip.path))) as video:
         for start in _starts(video.index, clip.first, count):
-            file = folder / CLIP
-            _copy(clip, video.index, start, count, file)
-            with Video(file) as made:
-                first = _first(video.index, clip.first, start, count, len(made))
-                ends = (0, count - 1)
-                if all(_equal(video, clip.first + each, made, first + each) for each in ends):
-                    index = made.index
-                    about = ClipHeader(first, index.size, index.rate_hz, index.rotation, index.codec, index.colours)
-                    return Cut(about, *tables_of(index))
-            file.unlink()
-    raise ClipError("the frames of the copy are not those of the video")
+            for form, name in CONTAINERS.items():
+                try:
+                    _copy(clip, video.index, start, count, folder / name, form)
+                    return _checked(clip, count, video, start, folder / name)
+                except (ClipError, SourceError) as error:
+                    (folder / name).unlink(missing_ok=True)
+                    why = str(error)
+    raise ClipError(why)
+
+
+def _checked(clip: Clip, count: int, video: Video, start: int, file: Path) -> Cut:
+    """What was cut out; its first and last frame are looked at here, all by whoever reads it back."""
+    with Video(file) as made:
+        first, index = _first(video.index, clip.first, start, count, len(made)), made.index
+        if not all(_equal(video, clip.first + each, made, first + each) for each in (0, count - 1)):
+            raise ClipError("the frames of the copy are not those of the video")
+    about = ClipHeader(file.name, first, index.size, index.rate_hz, index.rotation, index.codec, index.colours)
+    return Cut(about, *tables_of(index))
 
 
 @lru_cache(maxsize=8)
@@ -125,13 +133,13 @@ def _equal(one: Video, i: int, other: Video, j: int) -> bool:
         return False
 
 
-def _copy(clip: Clip, index: VideoIndex, start: int, count: int, file: Path) -> None:
+def _copy(clip: Clip, index: VideoIndex, start: int, count: int, file: Path, form: str) -> None:
     av = needs_av()
     container = open_container(clip.path)
     try:
         stream = video_stream(container, clip.track, str(clip.path))
-        options = {"movflags": "faststart", "fflags": "bitexact"}
-        with av.open(str(file), "w", format="mp4", options=options) as out:
+        options = {"fflags": "bitexact", **({"movflags": "faststart"} if form == "mp4" else {})}
+        with av.open(str(file), "w", format=form, options=options) as out:
             target = out.add_stream_from_template(stream, opaque=True)
             target.time_base = stream.time_base
             target.metadata.clear()

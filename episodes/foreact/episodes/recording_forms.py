@@ -77,60 +77,70 @@ def write_array(folder: Path, values: np.ndarray) -> None:
     writer.finish()
 
 
-def _samples(source: Source, name: str) -> Iterator[Value]:
-    """All samples in order, read so many at once as fit into `BATCH` bytes."""
+def _batches(source: Source, name: str) -> Iterator[list[Value] | np.ndarray]:
+    """All samples in order, so many at once as fit into `BATCH` bytes."""
     count, start = len(source.stamps(name)), 0
-    if not count:
-        return
-    size = _size(source.read(name, 0))
+    size = _size(source.read(name, 0)) if count else 0
     while start < count:
         stop = min(count, start + max(1, min(MOST_SAMPLES, BATCH // max(1, size))))
         values = source.read_range(name, start, stop)
         if len(values) != stop - start:
             raise SourceError(f"{source.key}: stream {name} gives {len(values)} samples of {stop - start}")
-        for value in values:
-            size = max(size, _size(value))
-            yield value
+        size = max(size, *map(_size, values)) if isinstance(values, list) else size
+        yield values
         start = stop
+
+
+def _samples(source: Source, name: str) -> Iterator[Value]:
+    return (value for values in _batches(source, name) for value in values)
 
 
 def _size(value: Value) -> int:
     return value.nbytes if isinstance(value, np.ndarray | np.generic) else len(value)
 
 
+def _dtype(source: Source, name: str) -> np.dtype[Any]:
+    said = source.streams[name].dtype
+    try:
+        dtype = np.dtype(said)
+    except TypeError:
+        raise UnfitError(f"{said!r} is no type of numbers") from None
+    if dtype.name not in DTYPES:
+        raise UnfitError(f"numbers of type {dtype} cannot be stored")
+    return dtype.newbyteorder("=")
+
+
+def _array(value: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    """A sample, or several of one shape, as an array of the type of the stream."""
+    if isinstance(value, str | bytes):
+        raise UnfitError(f"a sample is {type(value).__name__}, the stream says {dtype}")
+    array = np.asarray(value)
+    if array.dtype.newbyteorder("=") != dtype:
+        raise UnfitError(f"a sample is {array.dtype}, the stream says {dtype}")
+    return array
+
+
 def _numbers(source: Source, name: str) -> Iterator[np.ndarray]:
-    """All samples as arrays of the type of the stream."""
-    expected = np.dtype(source.streams[name].dtype)
-    if expected.name not in DTYPES:
-        raise UnfitError(f"numbers of type {expected} cannot be stored")
-    for index, value in enumerate(_samples(source, name)):
-        if isinstance(value, str | bytes):
-            raise UnfitError(f"sample {index} is {type(value).__name__}, the stream says {expected}")
-        array = np.asarray(value)
-        if array.dtype.newbyteorder("=") != expected.newbyteorder("="):
-            raise UnfitError(f"sample {index} is {array.dtype}, the stream says {expected}")
-        yield array
+    dtype = _dtype(source, name)
+    return (_array(value, dtype) for value in _samples(source, name))
 
 
 def _rows(source: Source, name: str, folder: Path) -> tuple[Form, str, None]:
-    stream = source.streams[name]
-    shape = tuple(size or 0 for size in stream.shape)
+    dtype = _dtype(source, name)
+    shape = tuple(size or 0 for size in source.streams[name].shape)
     writer: ShardWriter | None = None
-    held: list[np.ndarray] = []
     try:
-        for array in _numbers(source, name):
-            if writer is None:
-                writer = ShardWriter(folder, np.dtype(stream.dtype), array.shape)
-                shape = array.shape
-            if array.shape != shape:
-                raise UnfitError(f"samples of shapes {shape} and {array.shape}")
-            held.append(array)
-            if len(held) == writer.rows:
-                writer.append(np.stack(held))
-                held.clear()
-        writer = ShardWriter(folder, np.dtype(stream.dtype), shape) if writer is None else writer
-        if held:
-            writer.append(np.stack(held))
+        for values in _batches(source, name):
+            samples = (
+                [_array(value, dtype) for value in values] if isinstance(values, list) else [_array(values, dtype)]
+            )
+            shapes = {each.shape if isinstance(values, list) else each.shape[1:] for each in samples}
+            if len(shapes) > 1 or (writer is not None and shapes != {shape}):
+                raise UnfitError(f"samples of shapes {', '.join(map(str, sorted({shape, *shapes})))}")
+            (shape,) = shapes
+            writer = ShardWriter(folder, dtype, shape) if writer is None else writer
+            writer.append(np.stack(samples) if isinstance(values, list) else samples[0])
+        writer = ShardWriter(folder, dtype, shape) if writer is None else writer
         writer.finish()
     finally:
         if writer is not None:
@@ -146,7 +156,7 @@ def _ragged(source: Source, name: str, folder: Path) -> tuple[Form, str, None]:
             shapes.append(array.shape)
             yield array.reshape(-1)
 
-    _values(folder, np.dtype(source.streams[name].dtype), flat())
+    _values(folder, _dtype(source, name), flat())
     axes = max(map(len, shapes), default=0)
     padded = [[*shape, *[-1] * (axes - len(shape))] for shape in shapes]
     write_array(folder / "shapes", np.array(padded, np.int64).reshape(len(shapes), axes))

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import re
 import zlib
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +29,7 @@ Form = Literal["rows", "ragged", "text", "bytes", "stills", "packets", "clip"]
 rows: one array (n, ...). ragged: `values` one after the other, `offsets` (n + 1,) [elements], `shapes` (n, axes), -1
 where a sample has fewer axes. text, bytes: `values` (UTF-8 or as they are), `offsets` (n + 1,) [B]. stills: the same,
 each a JPEG or PNG file. packets: the same, each a coded frame of a video, and `since_key` (n,), how many samples before
-it its key frame lies. clip: `clip.mp4`, its `frames` and `packets`.
+it its key frame lies. clip: `clip.mp4` or `clip.mkv`, its `frames` and `packets`.
 """
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 LARGEST = 1 << 31  # bytes of a chunk: what a header may ask for at most
@@ -45,8 +46,9 @@ class ArrayHeader:
 
 @dataclass(frozen=True)
 class ClipHeader:
-    """A video: the frame that is sample 0, size (H, W) [px], mean rate [Hz], turn that it asks for [degree], codec."""
+    """A video: its file, the frame that is sample 0, size (H, W) [px], mean rate [Hz], turn asked for [degree]."""
 
+    file: str
     first: int
     size: tuple[int, int]
     rate_hz: float | None
@@ -147,7 +149,7 @@ class RecordingHeader:
             if not all(WORD.fullmatch(part) for part in name.split("/")) or size < 0:
                 raise StoreError(f"{name!r} of {size} bytes is no file of a recording")
         for each in self.streams:
-            _check_stream(each, self.arrays)
+            _check_stream(each, self.arrays, self.files)
 
 
 def _check_array(name: str, each: ArrayHeader) -> None:
@@ -156,7 +158,7 @@ def _check_array(name: str, each: ArrayHeader) -> None:
         raise StoreError(f"the array {name} is {each.dtype} {each.shape} in chunks of {each.rows}")
 
 
-def _check_stream(each: StreamHeader, known: dict[str, ArrayHeader]) -> None:
+def _check_stream(each: StreamHeader, known: dict[str, ArrayHeader], files: Container[str]) -> None:
     ends = (each.count + 1,)
     more: dict[str, dict[str, tuple[int, ...] | None]] = {
         "rows": {"": None},
@@ -179,6 +181,8 @@ def _check_stream(each: StreamHeader, known: dict[str, ArrayHeader]) -> None:
         raise StoreError(f"stream {each.stream.name} has {each.count} stamps for {known[each.folder].shape[0]} samples")
     if (each.form == "clip") != (each.clip is not None):
         raise StoreError(f"stream {each.stream.name} does not say which frames it has")
+    if each.clip is not None and f"{each.folder}/{each.clip.file}" not in files:
+        raise StoreError(f"stream {each.stream.name} has no file {each.clip.file}")
 
 
 def parse_group(files: Files, file: str) -> dict[str, Any]:

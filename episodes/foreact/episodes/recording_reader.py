@@ -27,9 +27,7 @@ from foreact.episodes.sources.stills import decode_still
 from foreact.episodes.sources.video import Video
 from foreact.episodes.sources.vrs_video import Video as CodedVideo
 
-__all__ = ["CLIP", "open_recording"]
-
-CLIP = "clip.mp4"
+__all__ = ["open_recording"]
 
 
 def open_recording(files: Files, folder: str, header: RecordingHeader) -> PartsSource:
@@ -163,8 +161,9 @@ class _Lying:
         return self._video.read_range(about.first + start, about.first + stop)
 
     def _open_video(self) -> Video:
-        about, name = self._about.clip, f"{self._about.folder}/{CLIP}"
+        about = self._about.clip
         assert about is not None
+        name = f"{self._about.folder}/{about.file}"
         tables = [self._own(each) for each in ("frames", "packets")]
         index = index_of(
             *(table.read(0, len(table)) for table in tables),
@@ -186,8 +185,9 @@ class _Lying:
         if self._about.form == "packets":
             since_key = self.guarded(lambda: self._own("since_key").read(0, self._about.count))
             return Packets(self._about.media, self._payload, since_key, len(self._about.stream.shape) == 2)
-        if self._about.clip is not None and isinstance(self._files, LocalFiles):
-            return Clip(self._files.folder / self._folder / self._about.folder / CLIP, 0, self._about.clip.first)
+        about = self._about.clip
+        if about is not None and isinstance(self._files, LocalFiles):
+            return Clip(self._files.folder / self._folder / self._about.folder / about.file, 0, about.first)
         return None
 
     def _payload(self, index: int) -> bytes:

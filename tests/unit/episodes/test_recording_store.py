@@ -185,7 +185,7 @@ def test_what_cannot_be_is_refused(made: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="exists"):
         write_recordings(made, [recording("a")])
     wrong = array_part(Stream("state", "vector", (2,), "float32"), RNG_STAMPS, np.zeros((5, 2)))
-    with pytest.raises(SourceError, match="stream state: sample 0 is float64, the stream says float32"):
+    with pytest.raises(SourceError, match="stream state: a sample is float64, the stream says float32"):
         write_recordings(tmp_path / "s", [PartsSource("a", [wrong])])
     endless = PartsSource("a", [], metadata={"x": float("nan")})
     with pytest.raises(StoreError, match="cannot be written as JSON"):
