@@ -53,6 +53,8 @@ class PlayConfig:
         out: Folder for `recording.rrd` and `report.json`.
         web: Serve a viewer on this machine only, and play into it until Ctrl-C.
         view: Play into the installed viewer, until its window is closed.
+        port: Where a viewer takes what is played.
+        web_port: Where a browser finds the served viewer.
         digest: Print a SHA-256 of all steps, which depends on the files alone.
     """
 
@@ -71,6 +73,8 @@ class PlayConfig:
     out: Path | None = None
     web: bool = False
     view: bool = False
+    port: int = 9876
+    web_port: int = 9090
     digest: bool = False
 
     def __post_init__(self) -> None:
@@ -79,6 +83,9 @@ class PlayConfig:
                 raise ValueError(f"{name}={getattr(self, name)} is out of range; give {low} or more")
         if self.web and self.view:
             raise ValueError("web=true and view=true both want the port of the viewer; choose one")
+        for name in ("port", "web_port"):
+            if not 1024 <= getattr(self, name) <= 65535:
+                raise ValueError(f"{name}={getattr(self, name)} is none; give 1024 to 65535")
         policies(self.policies)  # what is mistyped is refused before anything is opened
         offsets(self.offsets)
 
@@ -257,9 +264,11 @@ def _viewers(
         sinks.append(RerunSink(stack.enter_context(_file(config.out, layout(placed))), placed, start_ns, live=False))
     if not (config.web or config.view):
         return sinks, None
-    viewer = stack.enter_context(served_viewer() if config.web else native_viewer())
+    viewer = stack.enter_context(
+        served_viewer(config.port, config.web_port) if config.web else native_viewer(config.port)
+    )
     stream = stack.enter_context(rr.RecordingStream(APPLICATION))
-    stream.connect_grpc(viewer.address, default_blueprint=layout(placed))
+    stream.connect_grpc(viewer.address, default_blueprint=layout(placed, live=True))
     return [*sinks, RerunSink(stream, placed, start_ns, live=True)], lambda: viewer.ended
 
 

@@ -35,11 +35,12 @@ def colours(name: str, line: Line) -> list[tuple[int, int, int]]:
     return found
 
 
-def layout(scene: Scene) -> Any:
-    """A blueprint: recordings side by side, the panel of time open, the others closed.
+def layout(scene: Scene, *, live: bool = False) -> Any:
+    """A blueprint: recordings side by side, panels closed but for that of time.
 
     Args:
         scene: What there is.
+        live: It is shown while it plays: the panel of time has no streams either.
     """
     import rerun.blueprint as rrb
 
@@ -49,7 +50,7 @@ def layout(scene: Scene) -> Any:
     counted = all(each.stream.clock in COUNTED for each in scene.shown.values())
     return rrb.Blueprint(
         rrb.Horizontal(*shown) if len(shown) < 4 else rrb.Grid(*shown),
-        rrb.TimePanel(state="collapsed" if narrow else "expanded", timeline="step" if counted else "time"),
+        rrb.TimePanel(state="collapsed" if narrow or live else "expanded", timeline="step" if counted else "time"),
         rrb.BlueprintPanel(state="collapsed"),
         rrb.SelectionPanel(state="collapsed"),
         auto_views=False,
@@ -106,12 +107,12 @@ def _picture(rrb: Any, shown: Shown) -> Any:
     return rrb.Spatial2DView(origin=shown.entity, name=f"{shown.name.removeprefix('camera.')}{turned}")
 
 
-def _importance(shown: Shown) -> tuple[int, int, int]:
-    """Colour before grey, a known name before others, large before small; eyes last."""
+def _importance(shown: Shown) -> tuple[int, int, int, str]:
+    """Colour before grey, a known name before others, large before small, by name; eyes last."""
     shape = shown.stream.shape
     colour = 0 if len(shape) == 3 else 2 if ".eye" in shown.name else 1
     known = FINISHED.index(shown.name) if shown.name in FINISHED else len(FINISHED)
-    return colour, known, -(shape[0] or 0) * (shape[1] or 0)
+    return colour, known, -(shape[0] or 0) * (shape[1] or 0), shown.name
 
 
 def _spaces(scene: Scene, recording: str) -> list[Any]:

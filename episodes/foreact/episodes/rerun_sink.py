@@ -29,7 +29,8 @@ LIVE_WIDEST = 960  # [px] of a picture that is shown while it plays
 BIN_S = 0.01  # of the envelope of sound
 GAZE_M = 1.0  # length of a ray whose depth is not known
 LANDMARK_M, BONE_M = 0.004, 0.002
-LEFT, RIGHT, GAZE, PATH = (64, 160, 255), (255, 144, 48), (255, 64, 192), (160, 160, 160)
+LEFT, RIGHT, GAZE, PATH = (64, 160, 255), (255, 144, 48), (255, 64, 192), (255, 208, 64)
+WHOLE_PATH = (128, 128, 128)
 
 
 class RerunSink:
@@ -45,6 +46,7 @@ class RerunSink:
 
     def __init__(self, stream: RecordingStream, scene: Scene, start_ns: int, *, live: bool) -> None:
         self._stream, self._scene, self._start, self._live = stream, scene, start_ns, live
+        self._shift, self._now = 0, start_ns
         self._done: dict[str, tuple[int, int]] = {}
         self._last: dict[tuple[str, str], Any] = {}
         self._numbers: dict[str, dict[int, int]] = {}
@@ -56,6 +58,7 @@ class RerunSink:
 
     def show(self, step: Step) -> None:
         """Log what is new in a step; a held sample is logged once."""
+        self._go_on(step.time_ns)
         for name, picked in step.samples.items():
             if self._done.get(name) == (picked.time_ns, picked.index):
                 continue
@@ -66,11 +69,17 @@ class RerunSink:
                 self._at(shown, taken)
                 self._show(shown, value, taken)
 
+    def _go_on(self, time_ns: int) -> None:
+        """Someone who watches follows the newest time: what is played again comes after what was played before."""
+        if self._live and time_ns < self._now:
+            self._shift += self._now - time_ns
+        self._now = time_ns
+
     def _at(self, shown: Shown, taken: int) -> None:
         if shown.stream.clock in COUNTED:
-            self._stream.set_time("step", sequence=taken)
+            self._stream.set_time("step", sequence=taken + self._shift)
             return
-        self._stream.set_time(TIMELINE, duration=np.timedelta64(taken - self._start, "ns"))
+        self._stream.set_time(TIMELINE, duration=np.timedelta64(taken - self._start + self._shift, "ns"))
         self._stream.set_time(STAMPS, duration=np.timedelta64(taken, "ns"))
 
     def _describe(self) -> None:
@@ -81,6 +90,9 @@ class RerunSink:
             for line in shown.lines:
                 series = rr.SeriesLines(names=line.names, colors=colours(shown.name, line))
                 self._stream.log(line.entity, series, static=True)
+            if len(shown.path) > 1:
+                whole = rr.LineStrips3D([shown.path], colors=WHOLE_PATH, radii=rr.Radius.ui_points(0.5))
+                self._stream.log(f"{shown.space}_whole", whole, static=True)
         for recording, axis in self._scene.upward.items():
             for root in self._scene.roots[recording]:
                 coordinates = getattr(rr.ViewCoordinates, f"RIGHT_HAND_{axis.upper()}_UP")
@@ -170,7 +182,9 @@ class RerunSink:
             self._stream.log(shown.carries, moved)
         before = self._last.get((shown.recording, shown.name))
         self._last[shown.recording, shown.name] = (taken, value[:3])
-        if before is not None and before[0] < taken:  # a path is made of pieces, so that none is logged twice
+        if (
+            before is not None and before[0] < taken and not self._shift
+        ):  # a path is made of pieces, so that none is logged twice
             piece = rr.LineStrips3D([np.stack([before[1], value[:3]])], colors=PATH, radii=rr.Radius.ui_points(1.0))
             self._stream.log(f"{shown.space}_path", piece)
 

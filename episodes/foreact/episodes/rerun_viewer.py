@@ -20,7 +20,6 @@ __all__ = ["Viewer", "native_viewer", "served_viewer"]
 
 LOOPBACK = "127.0.0.1"
 START_S = 20.0
-PORT, WEB_PORT = 9876, 9090
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Viewer:
 
 
 @contextlib.contextmanager
-def served_viewer(port: int = PORT, web_port: int = WEB_PORT) -> Iterator[Viewer]:
+def served_viewer(port: int, web_port: int) -> Iterator[Viewer]:
     """A viewer for browsers, served to this machine alone by a process of its own.
 
     Args:
@@ -64,7 +63,7 @@ def served_viewer(port: int = PORT, web_port: int = WEB_PORT) -> Iterator[Viewer
 
 
 @contextlib.contextmanager
-def native_viewer(port: int = PORT) -> Iterator[Viewer]:
+def native_viewer(port: int) -> Iterator[Viewer]:
     """The installed viewer in a window of its own; it ends with the replay.
 
     Args:
@@ -79,7 +78,7 @@ def native_viewer(port: int = PORT) -> Iterator[Viewer]:
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise RuntimeError(
             "view=true needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set: type web=true and open the "
-            "address it tells in a browser (over ssh: -L 9090:127.0.0.1:9090 -L 9876:127.0.0.1:9876), "
+            f"address it tells in a browser (over ssh: -L 9090:{LOOPBACK}:9090 -L 9876:{LOOPBACK}:9876), "
             "or out=FOLDER for a file"
         )
     _free(port)
@@ -89,7 +88,9 @@ def native_viewer(port: int = PORT) -> Iterator[Viewer]:
 
 def _free(*ports: int) -> None:
     if taken := [each for each in ports if _answers(each)]:
-        raise RuntimeError(f"port {taken[0]} is taken; end what listens there, for example another replay")
+        raise RuntimeError(
+            f"port {taken[0]} is taken: end what listens there, for example another replay, or type port= and web_port="
+        )
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ __all__ = ["MOST_LINES", "Line", "Scene", "Shown", "hand_bones", "lens_of", "sce
 
 MOST_LINES = 12  # of one plot: more cannot be told apart
 LOOKED_AT = 60  # samples of a vector from which its moving elements are told
+PLACES = 500  # of a path that is drawn as a whole
 SPATIAL = ("pose", "hand", "points")
 PICTURES = ("image", "depth", "segmentation")
 SIDEWAYS = "upright after a turn of 90 degrees clockwise"  # what the VRS reader says of Aria's first generation
@@ -60,6 +61,7 @@ class Shown:
         turned: Quarter turns clockwise until a picture is upright.
         lens: Camera of a picture, if its calibration is known.
         lines: Of a vector.
+        path: Places of a pose that stands in no frame that moves, from the first to the last, (k, 3) [m].
     """
 
     stream: Stream
@@ -71,6 +73,7 @@ class Shown:
     turned: int = 0
     lens: Lens | None = None
     lines: tuple[Line, ...] = ()
+    path: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def scene(sources: Mapping[str, Source], timeline: Timeline) -> Scene:
         }
         placed, roots[recording] = _frames(recording, source, list(own))
         for name, full in own.items():
-            shown[full] = _shown(recording, source, name, placed)
+            shown[full] = _shown(recording, source, name, placed, roots[recording])
         names[recording] = _instances(source.metadata)
         told[recording] = _told(source)
         if (axis := _upward(source)) is not None:
@@ -145,15 +148,35 @@ def _is(stream: Stream, kinds: Sequence[str]) -> bool:
     return not kinds or stream.kind in kinds
 
 
-def _shown(recording: str, source: Source, name: str, placed: Mapping[str, tuple[str, str]]) -> Shown:
+def _shown(
+    recording: str, source: Source, name: str, placed: Mapping[str, tuple[str, str]], roots: Sequence[str]
+) -> Shown:
     stream = source.streams[name]
-    entity = _under(recording, name.replace(".", "/"))
     space, carries = placed.get(name, ("", ""))
-    turned = 1 if stream.kind in PICTURES and _is_sideways(source, name) else 0
-    lens = lens_of(source, stream) if stream.kind in PICTURES and len(stream.shape) >= 2 else None
+    stands = stream.kind == "pose" and space.rpartition("/")[0] in roots
     return Shown(
-        stream, recording, name, entity, space, carries, turned, lens, tuple(_lines(recording, source, stream))
+        stream,
+        recording,
+        name,
+        entity=_under(recording, name.replace(".", "/")),
+        space=space,
+        carries=carries,
+        turned=1 if stream.kind in PICTURES and _is_sideways(source, name) else 0,
+        lens=lens_of(source, stream) if stream.kind in PICTURES and len(stream.shape) >= 2 else None,
+        lines=tuple(_lines(recording, source, stream)),
+        path=_path(source, name) if stands else np.empty((0, 3)),
     )
+
+
+def _path(source: Source, name: str) -> np.ndarray:
+    """Where a pose has been, (k, 3) [m], at so many places that it can be seen."""
+    try:
+        order = np.argsort(source.stamps(name), kind="stable")
+        few = order[np.unique(np.linspace(0, len(order) - 1, min(PLACES, len(order))).astype(int))]
+        places = np.array([np.asarray(source.read(name, int(each)))[:3] for each in few], np.float64).reshape(-1, 3)
+    except SourceError:  # what is damaged is told when it is played
+        return np.empty((0, 3))
+    return places[np.isfinite(places).all(axis=1)]
 
 
 def _is_sideways(source: Source, name: str) -> bool:
