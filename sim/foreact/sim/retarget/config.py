@@ -28,6 +28,7 @@ class RetargetConfig:
         stream: Of kind hand; `hand.SIDE.landmarks` by default.
         side: `left` or `right`; by default what the stream's name says, the right one where there are both.
         order: Of the landmarks: `wrist-first`, `aria`, or `auto` for what the recording says.
+        mirrored: The recording's frame is left-handed, as gloves' often are: x is turned round.
         confidence: Frames that the tracker trusts less are not followed; the command before is held.
         frames: Pictures of the robot that are drawn at most; 0 for none.
         video: Recording whose pictures are shown beside the robot's, first frame with first frame; by default the
@@ -42,6 +43,7 @@ class RetargetConfig:
     stream: str = ""
     side: Literal["", "left", "right"] = ""
     order: Order = "auto"
+    mirrored: bool = False
     confidence: float = 0.5
     frames: int = 90
     video: Path | None = None

@@ -141,9 +141,9 @@ class Dexterous:
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             vectors = self.vectors(joints)
-        vectors[~known] = np.nan
+        held = ~(known & finite_rows(vectors))
+        vectors[held] = np.nan
         qpos = np.full((len(joints), self.model.nq), np.nan)
-        held = ~finite_rows(vectors)
         start = time.process_time()
         for index, each in enumerate(vectors):
             if (found := self._follow(each)) is not None:

@@ -14,7 +14,7 @@ from foreact.episodes.sources import Source, SourceError, Stream
 from foreact.episodes.sync import Interpolate, Track
 from foreact.episodes.timeline import COUNTED
 from foreact.sim.retarget.joints import Order, joints_of, order_of, require_hand
-from foreact.sim.retarget.palm import Side
+from foreact.sim.retarget.palm import Side, require_side
 from foreact.sim.retarget.poses import finite_rows
 
 __all__ = ["HandTrack", "hand_track"]
@@ -66,7 +66,9 @@ class HandTrack:
         return finite_rows(self.joints) & (self.confidence >= least)
 
 
-def hand_track(source: Source, stream: str = "", side: str = "", order: Order = "auto") -> HandTrack:
+def hand_track(
+    source: Source, stream: str = "", side: str = "", order: Order = "auto", mirrored: bool = False
+) -> HandTrack:
     """Read a hand.
 
     Args:
@@ -74,9 +76,10 @@ def hand_track(source: Source, stream: str = "", side: str = "", order: Order = 
         stream: Of kind `hand`; `hand.SIDE.landmarks` by default, or the only one of that side.
         side: `left`, `right`, or empty for what the stream's name says, and for `right` where there are both.
         order: Of the landmarks; see `order_of`.
+        mirrored: The recording's frame is left-handed: x is turned round.
 
     Raises:
-        SourceError: No such stream, no samples, an order that is not known, or what is no hand.
+        SourceError: No such stream, no samples, an order that is not known, what is no hand, or one of the other side.
     """
     name, body_side = _chosen(source, stream, side)
     about = source.streams[name]
@@ -88,14 +91,20 @@ def hand_track(source: Source, stream: str = "", side: str = "", order: Order = 
     joints = joints_of(np.stack(list(source.read_range(name, 0, len(stamps)))), places)[line]
     stamps = stamps[line]
     seen = finite_rows(joints)
+    if mirrored:
+        joints = joints * [-1.0, 1.0, 1.0]
     require_hand(joints[seen], name)
+    require_side(joints[seen], body_side, name)
     notes = [f"the hand is not seen in {int((~seen).sum())} of {len(seen)} samples"] if not seen.all() else []
     stem, _, end = name.partition(".landmarks")
     sure = _beside(source, f"{stem}.confidence{end}", stamps, line, (1,))
+    if mirrored:
+        notes.append("the recording's frame is taken as left-handed: x is turned round")
     if sure is None:
         notes.append("the recording has no confidence of the hand: every frame in which it is seen is followed")
-    wrists = _beside(source, f"{stem}.wrist{end}", stamps, line, (7,))
-    world, bases, cameras = _heads(source, about, stamps, notes)
+    wrists = None if mirrored else _beside(source, f"{stem}.wrist{end}", stamps, line, (7,))
+    # poses in a mirrored frame would have to be mirrored too
+    world, bases, cameras = ("", None, None) if mirrored else _heads(source, about, stamps, notes)
     confidence = np.ones(len(stamps)) if sure is None else sure[:, 0]
     return HandTrack(
         name, body_side, about.frame, stamps, about.clock, joints, confidence, wrists, world, bases, cameras,

@@ -43,7 +43,7 @@ def into_gripper(config: GripperConfig, source: Source) -> Found:
         SourceError: No hand that can be used, or none that is ever known.
         ValueError: The robot is no arm that is known.
     """
-    track = hand_track(source, config.stream, config.side, config.order)
+    track = hand_track(source, config.stream, config.side, config.order, config.mirrored)
     carrier = _Carrier(config) if config.robot is not None else None
     commands, told, cpu_ms = _commands(config, track, carrier.arm.opening if carrier else OPENING)
     reached = carrier.follow(commands) if carrier else None

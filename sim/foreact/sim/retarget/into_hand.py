@@ -42,7 +42,7 @@ def into_hand(config: HandConfig, source: Source) -> Found:
         SourceError: No hand that can be used, or none that is ever known.
         ValueError: The robot is no hand that is known.
     """
-    track = hand_track(source, config.stream, config.side, config.order)
+    track = hand_track(source, config.stream, config.side, config.order, config.mirrored)
     known = track.known(config.confidence)
     if not known.any():
         raise SourceError(f"{track.name}: the hand is never known with a confidence of {config.confidence} or more")

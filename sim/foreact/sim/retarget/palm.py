@@ -11,12 +11,14 @@ from typing import Literal
 
 import numpy as np
 
-from foreact.sim.retarget.joints import AT
+from foreact.episodes.sources import SourceError
+from foreact.sim.retarget.joints import AT, FINGERS
 from foreact.sim.retarget.poses import crossed, quaternions
 
-__all__ = ["Side", "grasp_poses", "one_grasp", "palm_axes", "pinch"]
+__all__ = ["Side", "grasp_poses", "one_grasp", "palm_axes", "pinch", "require_side"]
 
 Side = Literal["left", "right"]
+BACKWARDS = 0.010  # [m] no hand that is stretched does so
 CORNERS = [AT[name] for name in ("wrist", "index knuckle", "middle knuckle", "little knuckle")]
 TIPS = [AT["thumb tip"], AT["index tip"]]
 
@@ -104,6 +106,30 @@ def _one_crossed(a: list[float], b: list[float]) -> list[float]:
 def pinch(joints: np.ndarray) -> np.ndarray:
     """Distances (...) [m] between the tips of thumb and index finger of joints (..., J, 3) [m]."""
     return np.sqrt(((joints[..., TIPS[0], :] - joints[..., TIPS[1], :]) ** 2).sum(-1))
+
+
+def require_side(joints: np.ndarray, side: Side, name: str) -> None:
+    """Refuse hands whose fingers bend backwards: they are of the other side, or their frame is a mirror image.
+
+    Args:
+        joints: Finite, (n, J, 3) [m]; n = 0 passes.
+        side: Of the body.
+        name: Of the stream, for the message.
+
+    Raises:
+        SourceError: In the median over samples the tips of four fingers lie more than 10 mm behind their knuckles.
+    """
+    if not len(joints):
+        return
+    corners = [joints[:, at] for at in CORNERS]
+    out = palm_axes(corners[0], corners[1], corners[2], corners[3], side)[..., 1]
+    bends = [((joints[:, AT[f"{each} tip"]] - joints[:, AT[f"{each} knuckle"]]) * out).sum(-1) for each in FINGERS[1:]]
+    if (bend := float(np.median(np.mean(bends, axis=0)))) < -BACKWARDS:
+        other = "right" if side == "left" else "left"
+        raise SourceError(
+            f"stream {name}: the fingers of this {side} hand bend backwards by {-1e3 * bend:.0f} mm. Its frame is a"
+            f" mirror image, as those of gloves often are (type mirrored=true), or it is a {other} hand (type side={other})"
+        )
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

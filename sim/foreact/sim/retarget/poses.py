@@ -99,4 +99,4 @@ def crossed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def finite_rows(values: np.ndarray) -> np.ndarray:
     """Rows of (n, ...) in which every number is finite, bool (n,)."""
-    return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Placement", "Reach", "Reached", "Reacher", "place_before"]
 
-ROUNDS = 60  # the most steps from one start
+ROUNDS = 80  # the most steps from one start
 STOPPED = 1e-5  # [rad], [m] of the largest joint in a step
 AT_LIMIT = 1e-3  # [rad], [m] from the end of a range
 DAMPING = 1e-8
+FAR_DAMPING = 1.0  # of steps, by the square of what is left over: without it an arm flails at what it cannot reach
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ class Reacher:
         self._mink: Any = mink
         self._home, _ = home_of(arm, model)
         self._random = np.random.default_rng(self.reach.seed)
-        self._task: Any = mink.FrameTask(GRASP, "site", position_cost=1.0, orientation_cost=arm.turn_weight)
+        self._task: Any = mink.FrameTask(
+            GRASP, "site", position_cost=1.0, orientation_cost=arm.turn_weight, lm_damping=FAR_DAMPING
+        )
         self._limits: list[Any] = [mink.ConfigurationLimit(model)]
         fingers = [model.joint(name).id for name in arm.fingers]
         self._moves = np.setdiff1d(np.arange(model.njnt), fingers)

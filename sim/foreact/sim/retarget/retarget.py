@@ -118,7 +118,7 @@ def _first_with_hand(config: RetargetConfig, keys: tuple[str, ...], opened: Call
         raise SourceError(f"{config.path} holds no recording")
     for key in keys:
         with contextlib.suppress(SourceError), opened(key) as source:
-            hand_track(source, config.stream, config.side, config.order)
+            hand_track(source, config.stream, config.side, config.order, config.mirrored)
             return (key,)
     return keys[:1]  # it will say what it lacks
 
