@@ -136,7 +136,7 @@ class _Job:
             for done, (key, part) in enumerate(todo):
                 progress(done, len(todo), "write")
                 with self.opened(key) as source:
-                    write_part(source, plan, part)
+                    write_part(source, key, plan, part)
             return
         apart = partial(_write_apart, self.source, self.drop, self.anonymise, plan)
         # a new interpreter each: what lerobot imports does not survive a fork
@@ -149,7 +149,7 @@ class _Job:
     def _compare(self, folder: PartialFolder, keys: Sequence[str], plan: Plan, progress: ProgressFn) -> dict[str, JSON]:
         """Open what was written again; a difference is an error, but for video, whose distance is measured."""
         try:
-            sources = [partial(self.opened, key) for key in keys]
+            sources = {key: partial(self.opened, key) for key in keys}
             told = partial(_tell, progress, len(keys))
             require_same_in_lerobot(folder.content, plan, sources, folder.folder / "cache", told)
             distances = self._way_back(folder.content, keys, plan, progress)
@@ -184,4 +184,4 @@ def _tell(progress: ProgressFn, total: int, done: int) -> None:
 
 def _write_apart(path: Path, drop: tuple[str, ...], anonymise: Path | None, plan: Plan, key: str, part: Path) -> None:
     with _Job.at(path, drop, anonymise) as job, job.opened(key) as source:
-        write_part(source, plan, part)
+        write_part(source, key, plan, part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ BLOCK = 32  # rows read together
 def require_same_in_lerobot(
     path: Path,
     plan: Plan,
-    sources: Sequence[Callable[[], AbstractContextManager[Source]]],
+    sources: Mapping[str, Callable[[], AbstractContextManager[Source]]],
     cache: Path,
     told: Callable[[int], None],
 ) -> None:
@@ -33,7 +33,7 @@ def require_same_in_lerobot(
     Args:
         path: The dataset.
         plan: Of its table.
-        sources: How each recording is opened, in the order of the episodes.
+        sources: How each recording is opened, by key, in the order of the episodes.
         cache: Folder for what lerobot unpacks; it is deleted after.
         told: Called with the number of each recording.
 
@@ -48,21 +48,21 @@ def require_same_in_lerobot(
         if dataset.num_episodes != len(sources):
             raise StoreError(f"{path}: lerobot finds {dataset.num_episodes} episodes, {len(sources)} were written")
         first = 0
-        for number, opened in enumerate(sources):
+        for number, (key, opened) in enumerate(sources.items()):
             told(number)
             with opened() as source:
-                first += _compare(dataset, plan, source, first, number)
+                first += _compare(dataset, plan, key, source, first, number)
         if len(dataset) != first:
             raise StoreError(f"{path}: lerobot finds {len(dataset)} rows, {first} were written")
 
 
-def _compare(dataset: Any, plan: Plan, source: Source, first: int, episode: int) -> int:
+def _compare(dataset: Any, plan: Plan, key: str, source: Source, first: int, episode: int) -> int:
     """Compare a recording; how many rows it has."""
-    steps, places = placed(source, plan, source.key)
+    steps, places = placed(source, plan, key)
     lossy = {name for column in plan.columns if column.lossy for name in column.values}
     written = rows(source, places, plan.columns, steps, plan.labels)
     for row, (wanted, cells) in enumerate(zip(written, _stored(dataset, first, first + len(steps)), strict=True)):
-        where, item = f"{source.key}, row {row}", dataset[first + row]
+        where, item = f"{key}, row {row}", dataset[first + row]
         said = (item["task"], int(item["episode_index"]), int(item["frame_index"]), int(item["index"]))
         if said != (source.task, episode, row, first + row):
             raise StoreError(f"{where}: lerobot gives task, episode, frame and index {said}")

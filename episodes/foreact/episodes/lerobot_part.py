@@ -27,11 +27,12 @@ ROWS = 256  # whose pictures are embedded at once
 MOST_ELEMENTS = 4096  # of a sample, as lerobot's statistics keep a histogram of each
 
 
-def write_part(source: Source, plan: Plan, folder: Path) -> None:
+def write_part(source: Source, key: str, plan: Plan, folder: Path) -> None:
     """Write one recording; the folder appears when it is whole.
 
     Args:
         source: The recording.
+        key: Its name in the collection.
         plan: Of the table.
         folder: Where to.
 
@@ -41,7 +42,7 @@ def write_part(source: Source, plan: Plan, folder: Path) -> None:
     """
     partial = folder.with_name(f".tmp-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    steps, places = placed(source, plan, source.key)
+    steps, places = placed(source, plan, key)
     units = {stream.name: stream.unit for stream in source.streams.values()}
     with lerobot_at(folder.with_name(f".cache-{folder.name}")), _writing(plan.columns):
         from lerobot.datasets.lerobot_dataset import LeRobotDataset
@@ -73,6 +74,8 @@ def features(plan: Plan, units: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     for column in plan.columns:
         unit = units.get(column.stream, "")
         found |= dict.fromkeys(column.values, _feature(column, unit))
+        if column.beside:
+            found[column.edges] = _numbers("string", (1,))
         if column.newest:
             found[column.newest] = _numbers(column.stored, column.newest_cell)
         found[column.stamps] = _numbers("int64", (max(column.width, 1),))

@@ -35,7 +35,7 @@ def own_recordings(
     for key in keys:
         with opened(key) as source:
             steps, places = placed(source, plan, key)
-            said.append(_recording(source, plan, places))
+            said.append(_recording(key, source, plan, places))
             counted |= all(stream.clock in COUNTED for stream in source.streams.values())
             off = steps - steps[0] - np.arange(len(steps)) * (1e9 / plan.fps)
             worst = max(worst, float(np.abs(off).max()) / 1e6)
@@ -50,12 +50,13 @@ def own_recordings(
     return own, figures
 
 
-def _recording(source: Source, plan: Plan, places: dict[str, Placed]) -> OwnRecording:
+def _recording(key: str, source: Source, plan: Plan, places: dict[str, Placed]) -> OwnRecording:
     by_stream = {place.column.stream: place for place in places.values()}
     streams = tuple(_stream(source, name, by_stream[name]) for name in source.streams if name in by_stream)
-    driver = str(plan.driver[source.key])
-    left_out = dict(plan.left_out[source.key])
-    return OwnRecording(source.key, source.task, dict(source.metadata), source.notes, driver, streams, left_out)
+    driver = str(plan.driver[key])
+    left_out = dict(plan.left_out[key])
+    metadata = dict(source.metadata)
+    return OwnRecording(key, source.key, source.task, metadata, source.notes, driver, streams, left_out)
 
 
 def _stream(source: Source, name: str, place: Placed) -> OwnStream:

@@ -23,6 +23,7 @@ Opener = Callable[[str], AbstractContextManager[Source]]
 
 MOST_PICTURES = 8  # of one stream in a row
 MOST_BYTES = 1 << 29  # of one column of numbers of one recording, which lerobot holds in memory
+CHEAP_BYTES = 1 << 23  # of one column: below it all rows get the room that the first and the last need
 MOST_LABELS = 1 << 24
 SMALLEST_VIDEO = 64  # pixels a side
 
@@ -173,21 +174,21 @@ def _form(column: Column) -> tuple[object, ...]:
 def _take(scan: _Scan, key: str, source: Source, column: Column, steps: np.ndarray) -> str:
     """Make room for a stream; why it has no place, if so."""
     found = place(column, source.stamps(column.stream), steps)
-    # a sample that bears the stamp of nothing must be told from nothing by its count
-    width = found.largest if found.largest > 1 or (found.times == -1).any() else 0
     known = scan.forms.get(_form(column), column)
-    width = max(known.width, width)
     room, reason = _room(source, column, known.room)
-    if not reason and column.code in PICTURES and width > MOST_PICTURES:
-        reason = f"up to {width} pictures in one row, {MOST_PICTURES} at most; driver={column.stream} gives each a row"
     if reason:
         return reason
+    column = replace(column, room=room)
+    width = _width(found, column)
+    if column.code in PICTURES and width > MOST_PICTURES:
+        return f"up to {width} pictures in one row, {MOST_PICTURES} at most; driver={column.stream} gives each a row"
     if column.code == "labels" and np.dtype(column.dtype).itemsize > 2:
         labels = _labels(source, column, scan.labels.get(_form(column)))
         if len(labels) > MOST_LABELS:
             return f"{len(labels)} different labels, {MOST_LABELS} at most"
         scan.labels[_form(column)] = labels
-    grown = replace(known, width=width, room=room)
+    width, beside = max(known.width, width), known.beside or found.largest > max(width, 1)
+    grown = replace(column, width=width, beside=beside)
     size = len(steps) * math.prod(grown.cell) * np.dtype(grown.dtype).itemsize if column.code == "numbers" else 0
     if size > MOST_BYTES:
         raise StoreError(
@@ -196,6 +197,17 @@ def _take(scan: _Scan, key: str, source: Source, column: Column, steps: np.ndarr
         )
     scan.forms[_form(column)] = grown
     return ""
+
+
+def _width(found: Placed, column: Column) -> int:
+    """Room for samples in a row; 0 where one is held."""
+    width = found.largest
+    cell = math.prod(column.room) * np.dtype(column.dtype).itemsize if column.code == "numbers" else 0
+    dear = len(found.ends) * width * cell > CHEAP_BYTES or (column.code in PICTURES and width > MOST_PICTURES)
+    if dear:  # for the sake of the first and the last row alone
+        width = found.inner
+    # a sample that bears the stamp of nothing is told from nothing by its count
+    return width if width > 1 or (found.times == -1).any() else 0
 
 
 def _room(source: Source, column: Column, known: tuple[int, ...]) -> tuple[tuple[int, ...], str]:

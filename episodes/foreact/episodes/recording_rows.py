@@ -5,13 +5,16 @@ share begins with the first sample, the last step's ends with the last. So every
 A stream of which no step gets more than one is held: each row repeats the last sample with the sample's own stamp.
 Any other has a window: room for the largest share, the oldest first, and how many there are; of pictures the newest
 comes first and is held, the others of the share come before it in time.
+Where the first or the last step's share is far larger than any other, what exceeds the room lies beside it as text.
 Where there is nothing the stamp is -1 and the value a placeholder: zeros, or an empty text.
 Shape letters: n = samples of a stream, T = steps (rows), K = samples of the largest share.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from foreact.episodes.arrays import StoreError
+from foreact.episodes.outcome import JSON
 from foreact.episodes.sources.protocol import Source, Value
 
-__all__ = ["PICTURES", "TIME", "Column", "Placed", "decoded", "empty_row", "place", "rows"]
+__all__ = ["PICTURES", "TIME", "Column", "Placed", "decoded", "edge_values", "place", "rows"]
 
 TIME = "time_ns"
 NOTHING = -1  # stamp of what is not there
@@ -43,6 +47,7 @@ class Column:
         room: Size that each sample fits into.
         width: K; 0 where the stream is held.
         lossy: Written as video.
+        beside: The first and the last row hold more samples, written as text.
     """
 
     stream: str
@@ -53,6 +58,7 @@ class Column:
     room: tuple[int, ...]
     width: int = 0
     lossy: bool = False
+    beside: bool = False
 
     @property
     def value(self) -> str:
@@ -91,6 +97,11 @@ class Column:
     def sizes(self) -> str:
         """Name of the column of true sizes of what varies, int64 (T, max(K, 1) * varying axes); only where some do."""
         return f"sizes.{self.tag}"
+
+    @property
+    def edges(self) -> str:
+        """Column of the samples that the first and the last row have no room for, as JSON; see `edge_values`."""
+        return f"edges.{self.tag}"
 
     @property
     def varying(self) -> tuple[int, ...]:
@@ -139,6 +150,20 @@ class Placed:
         """Samples of the largest share."""
         return int(np.diff(self.ends, prepend=0).max(initial=0))
 
+    @property
+    def inner(self) -> int:
+        """Samples of the largest share but the first and the last."""
+        return int(np.diff(self.ends[:-1]).max(initial=0))
+
+    def share(self, row: int) -> tuple[range, range]:
+        """Samples of a row, in order of time, and those of them that lie beside it."""
+        start, stop, room = int(self.ends[row - 1]) if row else 0, int(self.ends[row]), max(self.column.width, 1)
+        if not self.column.beside or stop - start <= room:
+            return range(start, stop), range(0)
+        if row == 0:  # the newest are the nearest to the step
+            return range(stop - room, stop), range(start, stop - room)
+        return range(start, start + room), range(start + room, stop)
+
 
 def place(column: Column, stamps: np.ndarray, steps: np.ndarray) -> Placed:
     """Give each sample to the share of a step.
@@ -174,21 +199,23 @@ def rows(
         StoreError: A sample is not what its stream says.
         SourceError: The source is damaged.
     """
-    empty = empty_row(columns)
+    empty = _empty_row(columns)
     held: dict[str, dict[str, Any]] = {}
     for number, time_ns in enumerate(steps.tolist()):
         row = {**empty, TIME: np.array([time_ns], np.int64)}
         for tag, each in placed.items():
-            start, stop = int(each.ends[number - 1]) if number else 0, int(each.ends[number])
-            if stop > start:
-                held[tag] = _cells(source, each, start, stop, labels.get(tag))
+            share, beside = each.share(number)
+            if share:
+                held[tag] = _cells(source, each, share, labels.get(tag))
                 row |= held[tag]
             elif tag in held:
                 row |= _kept(each.column, held[tag], empty)
+            if beside:
+                row[each.column.edges] = _edges(source, each, beside)
         yield row
 
 
-def empty_row(columns: tuple[Column, ...]) -> dict[str, Any]:
+def _empty_row(columns: tuple[Column, ...]) -> dict[str, Any]:
     """A row that holds nothing."""
     row: dict[str, Any] = {}
     for column in columns:
@@ -196,6 +223,8 @@ def empty_row(columns: tuple[Column, ...]) -> dict[str, Any]:
         row[column.stamps] = np.full(max(column.width, 1), NOTHING, np.int64)
         if column.width:
             row[column.count] = np.zeros(1, np.int64)
+        if column.beside:
+            row[column.edges] = "[]"
         if column.newest:
             row[column.newest] = np.zeros(column.newest_cell, column.stored)
         if column.varying:
@@ -224,13 +253,50 @@ def _kept(column: Column, cells: dict[str, Any], empty: dict[str, Any]) -> dict[
     return {column.value: cells[column.value], column.stamps: stamps}
 
 
-def _cells(source: Source, placed: Placed, start: int, stop: int, labels: np.ndarray | None) -> dict[str, Any]:
-    """What a row says of a stream that has samples start to stop - 1, in order of time, in its share."""
+def _edges(source: Source, placed: Placed, share: range) -> str:
+    """Samples as JSON: each its stamp and a text, or shape and bytes, little-endian, packed by zlib, in base64."""
+    column, found = placed.column, []
+    for place in share:
+        value = source.read(column.stream, int(placed.order[place]))
+        said: dict[str, JSON] = {"stamp": int(placed.times[place])}
+        if column.code == "text":
+            found.append(said | {"text": str(value)})
+            continue
+        array = _checked(column, value, source.key)
+        packed = zlib.compress(array.astype(array.dtype.newbyteorder("<")).tobytes(), 6)
+        found.append(said | {"shape": list(array.shape), "data": base64.b64encode(packed).decode()})
+    return json.dumps(found, ensure_ascii=False)
+
+
+def edge_values(column: Column, cell: str) -> list[tuple[int, Value]]:
+    """Stamps and samples that lie beside a row.
+
+    Args:
+        column: Of the stream.
+        cell: What the row says.
+
+    Raises:
+        ValueError: It is not what `rows` wrote.
+    """
+    found: list[tuple[int, Value]] = []
+    for each in json.loads(cell):
+        if column.code == "text":
+            found.append((int(each["stamp"]), str(each["text"])))
+            continue
+        dtype = np.dtype(column.dtype)
+        data = zlib.decompress(base64.b64decode(each["data"], validate=True))
+        array = np.frombuffer(data, dtype.newbyteorder("<")).reshape(each["shape"]).astype(dtype)
+        found.append((int(each["stamp"]), array))
+    return found
+
+
+def _cells(source: Source, placed: Placed, share: range, labels: np.ndarray | None) -> dict[str, Any]:
+    """What a row says of a stream that has these samples, in order of time, in its share."""
     column, width = placed.column, max(placed.column.width, 1)
-    if stop - start > width:
-        raise StoreError(f"{source.key}: stream {column.stream}: {stop - start} samples in a row with room for {width}")
-    values = [source.read(column.stream, int(placed.order[place])) for place in range(start, stop)]
-    times = placed.times[start:stop]
+    if len(share) > width:
+        raise StoreError(f"{source.key}: stream {column.stream}: {len(share)} samples in a row with room for {width}")
+    values = [source.read(column.stream, int(placed.order[place])) for place in share]
+    times = placed.times[share.start : share.stop]
     if column.code in PICTURES:
         values, times = values[::-1], times[::-1]
     stamps = np.full(width, NOTHING, np.int64)
@@ -256,7 +322,7 @@ def _numbers(column: Column, values: list[Value], key: str) -> dict[str, Any]:
     sizes = np.zeros((max(column.width, 1), len(column.varying)), np.int64)
     for place, value in enumerate(values):
         array = _checked(column, value, key)
-        full[place][tuple(slice(size) for size in array.shape)] = array
+        full[(place, *map(slice, array.shape))] = array
         sizes[place] = [array.shape[axis] for axis in column.varying]
     full = full.view(column.stored)
     cells = {column.value: full.reshape(column.cell)}

@@ -20,9 +20,9 @@ from foreact.episodes import strictjson
 from foreact.episodes.arrays import StoreError
 from foreact.episodes.lerobot_reader import LeRobotEpisode, LeRobotReader
 from foreact.episodes.outcome import JSON
-from foreact.episodes.recording_rows import PICTURES, Column, decoded
+from foreact.episodes.recording_rows import PICTURES, Column, decoded, edge_values
 from foreact.episodes.sources.parts import Part, PartsSource, Recordings
-from foreact.episodes.sources.protocol import Collection, Source, SourceError, Stream
+from foreact.episodes.sources.protocol import Collection, Source, SourceError, Stream, Value
 from foreact.episodes.sources.video import VideoPool
 
 __all__ = ["FORMAT", "SIDECAR", "OwnRecording", "OwnRecordings", "OwnStream", "is_own", "open_own", "read_own"]
@@ -50,9 +50,10 @@ class OwnStream:
 
 @dataclass(frozen=True)
 class OwnRecording:
-    """A recording: what it says of itself, its streams, by what its rows are stepped, what had no place and why."""
+    """A recording: its key in its collection and by itself, what it says, its streams, what had no place and why."""
 
     key: str
+    name: str
     task: str
     metadata: dict[str, JSON]
     notes: tuple[str, ...]
@@ -128,7 +129,7 @@ def _opened(
             _Stream(reader, episode, columns[each.tag], each, own.labels.get(each.tag), pool, guard).part()
             for each in said.streams
         ]
-        return PartsSource(said.key, parts, task=said.task, metadata=said.metadata, notes=said.notes)
+        return PartsSource(said.name, parts, task=said.task, metadata=said.metadata, notes=said.notes)
 
 
 class _Stream:
@@ -149,12 +150,17 @@ class _Stream:
         self.guard = guard
         self.labels = None if labels is None else np.array(labels, column.dtype)
         self.cells = functools.cache(self._cells)
+        self.edges: list[tuple[int, Value]] = []
         self.rows, self.slots, self.stamps = self._places()
 
     def part(self) -> Part:
         """The stream as it was."""
-        one = self._picture if self.column.code in PICTURES else self._one
-        return Part(self.said.stream, self.stamps, one)
+        return Part(self.said.stream, self.stamps, self._sample)
+
+    def _sample(self, index: int) -> Any:
+        if self.rows[index] < 0:
+            return self.edges[int(self.slots[index])][1]
+        return self._picture(index) if self.column.code in PICTURES else self._one(index)
 
     def _places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each sample, in the order of its file: row, place in the row, stamp."""
@@ -175,10 +181,27 @@ class _Stream:
             held = stamps[:, 0]
             rows = np.flatnonzero((held != -1) & (held != np.concatenate([[-1], held[:-1]])))
             slots = np.zeros(len(rows), np.int64)
+        times = stamps[rows, slots]
+        if self.column.beside:
+            rows, slots, times = self._with_edges(rows, slots, times)
         if len(rows) != self.said.samples:
             raise SourceError(f"{self.where}: {len(rows)} samples, {SIDECAR} says {self.said.samples}")
         back = self._back()
-        return rows[back], slots[back], stamps[rows, slots][back]
+        return rows[back], slots[back], times[back]
+
+    def _with_edges(self, rows: np.ndarray, slots: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Also the samples beside the first and the last row; their row is -1, their place that in `self.edges`."""
+        cells = self.reader.rows(self.episode, [self.column.edges]).column(self.column.edges)
+        early = edge_values(self.column, cells[0].as_py())
+        late = edge_values(self.column, cells[-1].as_py()) if self.episode.length > 1 else []
+        self.edges = [*early, *late]
+        stamps = np.array([stamp for stamp, _ in self.edges], np.int64)
+        beside, place = np.full(len(stamps), -1), np.arange(len(stamps))
+        cut = len(early)
+        return tuple(
+            np.concatenate([edge[:cut], middle, edge[cut:]])
+            for edge, middle in ((beside, rows), (place, slots), (stamps, times))
+        )
 
     def _back(self) -> np.ndarray:
         """Place in time of each sample of the file."""
