@@ -18,22 +18,23 @@ from foreact.episodes.timeline import Timeline
 __all__ = ["Memory", "memory_of_loops", "paced", "resident_bytes", "step_costs", "wearable"]
 
 STEP_HZ = 30.0
-# name, kind, rate [Hz], shape: what a pair of Project Aria glasses and its machine perception services give
-STREAMS: tuple[tuple[str, Kind, float, tuple[int, ...]], ...] = (
-    ("imu.right", "imu", 1000, (6,)),
-    ("imu.left", "imu", 800, (6,)),
-    ("pose.trajectory", "pose", 1000, (7,)),
-    ("pose.trajectory.velocity", "vector", 1000, (3,)),
-    ("pose.trajectory.turning", "vector", 1000, (3,)),
-    ("pose.trajectory.gravity", "vector", 1000, (3,)),
-    ("pose.trajectory.quality", "vector", 1000, (1,)),
-    ("magnetometer", "vector", 10, (3,)),
-    ("barometer", "vector", 50, (2,)),
-    ("gaze", "gaze", 30, (3,)),
-    ("hand.left.landmarks", "hand", 30, (21, 3)),
-    ("hand.right.landmarks", "hand", 30, (21, 3)),
-    ("hand.left.wrist", "pose", 30, (7,)),
-    ("hand.right.wrist", "pose", 30, (7,)),
+# name, kind, rate [Hz], shape, clock: what a pair of Project Aria glasses and its machine perception services give.
+# Streams of one clock have the same stamps, as the columns of a table of those services have.
+STREAMS: tuple[tuple[str, Kind, float, tuple[int, ...], str], ...] = (
+    ("imu.right", "imu", 1000, (6,), "imu.right"),
+    ("imu.left", "imu", 800, (6,), "imu.left"),
+    ("pose.trajectory", "pose", 1000, (7,), "trajectory"),
+    ("pose.trajectory.velocity", "vector", 1000, (3,), "trajectory"),
+    ("pose.trajectory.turning", "vector", 1000, (3,), "trajectory"),
+    ("pose.trajectory.gravity", "vector", 1000, (3,), "trajectory"),
+    ("pose.trajectory.quality", "vector", 1000, (1,), "trajectory"),
+    ("magnetometer", "vector", 10, (3,), "magnetometer"),
+    ("barometer", "vector", 50, (2,), "barometer"),
+    ("gaze", "gaze", 30, (3,), "gaze"),
+    ("hand.left.landmarks", "hand", 30, (21, 3), "hands"),
+    ("hand.right.landmarks", "hand", 30, (21, 3), "hands"),
+    ("hand.left.wrist", "pose", 30, (7,), "hands"),
+    ("hand.right.wrist", "pose", 30, (7,), "hands"),
 )
 
 
@@ -46,11 +47,11 @@ def wearable(seconds: float, seed: int = 0, more: Sequence[Part] = ()) -> PartsS
         more: Further streams.
     """
     draw = np.random.default_rng(seed)
+    begins = {clock: int(draw.integers(0, 1_000_000)) for *_, clock in STREAMS}
     parts = []
-    for name, kind, rate, shape in STREAMS:
-        count = int(seconds * rate) + 1
-        stamps = (np.arange(count) * (1e9 / rate)).astype(np.int64) + int(draw.integers(0, 1_000_000))
-        values = draw.standard_normal((count, *shape))
+    for name, kind, rate, shape, clock in STREAMS:
+        stamps = begins[clock] + (np.arange(int(seconds * rate) + 1) * (1e9 / rate)).astype(np.int64)
+        values = draw.standard_normal((len(stamps), *shape))
         if kind == "pose":
             values[:, 3:] /= np.linalg.norm(values[:, 3:], axis=1, keepdims=True)
         parts.append(array_part(Stream(name, kind, shape, "float64"), stamps, values))

@@ -9,13 +9,12 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from foreact.episodes.sources.protocol import Kind, Source, Stream, Value
 
-__all__ = ["Hold", "Interpolate", "Nearest", "Picked", "Policy", "Track", "Window", "default_policy", "slerp"]
+__all__ = ["Hold", "Interpolate", "Nearest", "Picked", "Picker", "Policy", "Track", "Window", "default_policy", "slerp"]
 
 WHOLE = ("image", "depth", "segmentation", "audio", "points", "text", "event", "bytes")  # no halfway between two
 
@@ -92,6 +91,13 @@ class Picked:
     stamps_ns: tuple[int, ...] = ()
 
 
+Picker = Callable[[int, int, int | None], Picked | None]
+"""What a stream says: of its number of samples up to the time, the time [ns], and that number at the step before.
+
+The last is None for the first step.
+"""
+
+
 class Track:
     """The samples of a stream in order of time; equal stamps keep the order of the file.
 
@@ -107,7 +113,7 @@ class Track:
         stamps = source.stamps(name) // resolution_ns * resolution_ns
         order = np.argsort(stamps, kind="stable")
         self.times = stamps[order] + offset_ns
-        self._source, self._name, self._get = source, name, source.read
+        self._source, self._name = source, name
         self._rising = bool((stamps[1:] >= stamps[:-1]).all())
         self._order, self._view = memoryview(order), memoryview(self.times)  # these give int, and faster
 
@@ -122,76 +128,95 @@ class Track:
         Raises:
             TypeError: The policy interpolates what is no pose and no numbers.
         """
-        return self.picker(policy)(time_ns, before_ns)
+        before = None if before_ns is None else self.until(before_ns)
+        return self.picker(policy)(self.until(time_ns), time_ns, before)
 
-    def picker(self, policy: Policy) -> Callable[[int, int | None], Picked | None]:
-        """`pick` by one policy: of a time and the time of the step before."""
+    def until(self, time_ns: int) -> int:
+        """Number of samples at or before a time [ns]."""
+        return bisect_right(self._view, time_ns)
+
+    def picker(self, policy: Policy) -> Picker:
+        """`pick` by one policy, for many times."""
         match policy:
             case Window():
-                return self._since
+                return self._window
             case Nearest(tolerance_ns):
-                return partial(self._nearest, tolerance_ns)
+                return self._nearest(tolerance_ns)
             case Interpolate(most_gap_ns):
-                return partial(self._between, math.inf if most_gap_ns is None else most_gap_ns)
+                return self._interpolate(math.inf if most_gap_ns is None else most_gap_ns)
             case Hold(most_age_ns):
-                return partial(self._last, math.inf if most_age_ns is None else most_age_ns)
+                return self._hold(math.inf if most_age_ns is None else most_age_ns)
 
-    def _since(self, time_ns: int, before_ns: int | None) -> Picked | None:
-        stop = bisect_right(self._view, time_ns)
+    def _window(self, stop: int, time_ns: int, before: int | None) -> Picked | None:
         # the first step has nobody before it: what bears its own stamp is its share
-        start = bisect_left(self._view, time_ns) if before_ns is None else bisect_right(self._view, before_ns, 0, stop)
-        if start == stop:
+        start = bisect_left(self._view, time_ns) if before is None else before
+        if start >= stop:
             return None
         if self._rising:
             values = list(self._source.read_range(self._name, start, stop))
         else:
-            values = [self._get(self._name, index) for index in self._order[start:stop]]
+            values = [self._source.read(self._name, index) for index in self._order[start:stop]]
         stamps = tuple(self._view[start:stop].tolist())
         return Picked(values, stamps[-1], time_ns - stamps[-1], self._order[stop - 1], False, stamps)
 
-    def _last(self, most_age_ns: float, time_ns: int, _: int | None) -> Picked | None:
-        place = bisect_right(self._view, time_ns) - 1
-        if place < 0 or time_ns - self._view[place] > most_age_ns:
-            return None
-        return self._picked(place, time_ns)
+    # a step asks every stream: these keep what they need at hand
 
-    def _picked(self, place: int, time_ns: int) -> Picked:
-        taken, index = self._view[place], self._order[place]
-        return Picked(self._get(self._name, index), taken, time_ns - taken, index)
+    def _hold(self, most_age_ns: float) -> Picker:
+        view, order, read, name = self._view, self._order, self._source.read, self._name
 
-    def _nearest(self, tolerance_ns: int, time_ns: int, _: int | None) -> Picked | None:
-        stop = bisect_right(self._view, time_ns)
-        near = [place for place in (stop - 1, stop) if 0 <= place < len(self._view)]
-        if not near:
-            return None
-        place = min(near, key=lambda each: abs(self._view[each] - time_ns))
-        return None if abs(self._view[place] - time_ns) > tolerance_ns else self._picked(place, time_ns)
+        def pick(stop: int, time_ns: int, _: int | None) -> Picked | None:
+            if not stop or (age := time_ns - view[stop - 1]) > most_age_ns:
+                return None
+            index = order[stop - 1]
+            return Picked(read(name, index), time_ns - age, age, index)
 
-    def _between(self, most_gap_ns: float, time_ns: int, _: int | None) -> Picked | None:
-        stop = bisect_right(self._view, time_ns)
-        if not stop:
-            return None
-        start = self._view[stop - 1]
-        if start == time_ns:
-            return self._picked(stop - 1, time_ns)
-        if stop == len(self._view) or (gap := self._view[stop] - start) > most_gap_ns:
-            return None
-        first, second = self._get(self._name, self._order[stop - 1]), self._get(self._name, self._order[stop])
-        return Picked(_mixed(self.stream, first, second, (time_ns - start) / gap), time_ns, 0, -1, True)
+        return pick
+
+    def _nearest(self, tolerance_ns: int) -> Picker:
+        view, order, read, name = self._view, self._order, self._source.read, self._name
+
+        def pick(stop: int, time_ns: int, _: int | None) -> Picked | None:
+            near = [place for place in (stop - 1, stop) if 0 <= place < len(view)]
+            place = min(near, key=lambda each: abs(view[each] - time_ns), default=-1)
+            if place < 0 or abs(age := time_ns - view[place]) > tolerance_ns:
+                return None
+            index = order[place]
+            return Picked(read(name, index), time_ns - age, age, index)
+
+        return pick
+
+    def _interpolate(self, most_gap_ns: float) -> Picker:
+        view, order, read, name = self._view, self._order, self._source.read, self._name
+        mixed, stream = _mixed_pose if self.stream.kind == "pose" else _mixed_numbers, self.stream
+
+        def pick(stop: int, time_ns: int, _: int | None) -> Picked | None:
+            if not stop:
+                return None
+            start, index = view[stop - 1], order[stop - 1]
+            if start == time_ns:
+                return Picked(read(name, index), time_ns, 0, index)
+            if stop == len(view) or (gap := view[stop] - start) > most_gap_ns:
+                return None
+            first, second = read(name, index), read(name, order[stop])
+            if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray) or stream.kind in WHOLE:
+                raise TypeError(f"stream {name} ({stream.kind}) cannot be interpolated; hold it or take the nearest")
+            return Picked(mixed(first, second, (time_ns - start) / gap), time_ns, 0, -1, True)
+
+        return pick
 
 
-def _mixed(stream: Stream, first: Value, second: Value, share: float) -> np.ndarray:
-    if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray) or stream.kind in WHOLE:
-        raise TypeError(f"stream {stream.name} ({stream.kind}) cannot be interpolated; hold it or take the nearest")
-    if stream.kind != "pose":
-        return first + share * (second.astype(np.float64) - first)
+def _mixed_numbers(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+    return first + share * (second.astype(np.float64) - first)
+
+
+def _mixed_pose(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     if first.dtype != np.float64 or second.dtype != np.float64:
         place = first[:3] + share * (second[:3] - first[:3])
         return np.concatenate([place, slerp(first[3:], second[3:], share)])
-    x, y, z, *_ = first.tolist()
-    x1, y1, z1, *_ = second.tolist()
+    x, y, z = first[:3].tolist()
+    x1, y1, z1 = second[:3].tolist()
     place = x + share * (x1 - x), y + share * (y1 - y), z + share * (z1 - z)
-    return np.array([*place, *_along_arc(first[3:], second[3:], share)])
+    return np.array(place + _along_arc(first[3:], second[3:], share))
 
 
 def slerp(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:

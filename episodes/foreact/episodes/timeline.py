@@ -6,7 +6,7 @@ Shape letters: n = samples of a stream, T = steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,9 +69,9 @@ def health(stamps: np.ndarray) -> Health:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # a frozen one takes longer to make
 class Step:
-    """All streams at one time.
+    """All streams at one time; not to be changed.
 
     Attributes:
         number: From 0.
@@ -97,10 +97,16 @@ class Timeline:
     policies: Mapping[str, Policy] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._asked = [
-            (name, track.picker(self.policies.get(name) or default_policy(track.stream.kind)))
-            for name, track in self.tracks.items()
-        ]
+        clocks: list[Track] = []  # one of each set of tracks that have the same stamps: a time is looked up once for all
+        self._asked = []
+        for name, track in self.tracks.items():
+            policy = self.policies.get(name) or default_policy(track.stream.kind)
+            clock = next((at for at, each in enumerate(clocks) if np.array_equal(each.times, track.times)), len(clocks))
+            clocks += [track] if clock == len(clocks) else []
+            self._asked.append((name, clock, track.picker(policy)))
+        self._until = [track.until for track in clocks]
+        nothing: list[int | None] = [None] * len(clocks)
+        self._found: tuple[int | None, Sequence[int | None]] = None, nothing  # the time looked up last, and the finds
 
     @classmethod
     def of(
@@ -183,9 +189,15 @@ class Timeline:
             time_ns: Its time [ns].
             before_ns: Time of the step before [ns]; None for the first.
         """
+        last, stops = self._found, [until(time_ns) for until in self._until]
+        self._found = time_ns, stops
+        if last[0] == before_ns:
+            befores = last[1]
+        else:
+            befores = [None if before_ns is None else until(before_ns) for until in self._until]
         samples = {}
-        for name, pick in self._asked:
-            picked = pick(time_ns, before_ns)
+        for name, clock, pick in self._asked:
+            picked = pick(stops[clock], time_ns, befores[clock])
             if picked is not None:
                 samples[name] = picked
         return Step(number, time_ns, samples)

@@ -93,7 +93,7 @@ def test_both_sides_decode_the_same_frames(shared_data: Path) -> None:
 def test_the_made_up_recording_has_the_rates_of_the_glasses() -> None:
     with wearable(2.0) as source:
         assert len(source.streams) == 14 == len(STREAMS)
-        for name, _, rate, shape in STREAMS:
+        for name, _, rate, shape, _ in STREAMS:
             assert np.diff(source.stamps(name)).mean() == pytest.approx(1e9 / rate, rel=1e-6)
             assert np.shape(source.read(name, 3)) == shape
         timeline = Timeline.of({"it": source})

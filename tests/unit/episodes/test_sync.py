@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foreact.episodes.digest import digest
 from foreact.episodes.sources.parts import Part, PartsSource
 from foreact.episodes.sources.protocol import Kind, Stream, Value
-from foreact.episodes.sync import Hold, Interpolate, Nearest, Policy, Track, Window
+from foreact.episodes.sync import Hold, Interpolate, Nearest, Policy, Track, Window, default_policy
+from foreact.episodes.timeline import Step, Timeline
 
 
 def track(stamps: np.ndarray, kind: Kind = "imu", values: np.ndarray | None = None) -> tuple[Track, list[Any]]:
@@ -114,3 +116,23 @@ def test_poses_that_are_none_give_no_number_and_no_error() -> None:
         with np.errstate(all="ignore"):
             picked = it.pick(5, None, Interpolate())
         assert picked is not None and np.isnan(np.asarray(picked.value)[3:]).all()
+
+
+def test_a_timeline_that_is_jumped_about_in_says_what_a_new_one_says() -> None:
+    draw = np.random.default_rng(2)
+    shared = np.cumsum(draw.integers(0, 3, 40))
+    kinds: tuple[Kind, ...] = ("imu", "vector", "event", "pose")
+    tracks = {kind: track(shared, kind, draw.standard_normal((40, 7)))[0] for kind in kinds}
+    tracks["other"] = track(np.arange(0, 60, 7))[0]
+    tracks["empty"] = track(np.zeros(0, np.int64))[0]
+    used, last = Timeline(tracks), 0
+    for number in range(200):
+        time_ns, before_ns = draw.integers(-2, 62, 2).tolist()
+        before_ns = None if number % 5 == 0 else time_ns - number % 4 if number % 3 else before_ns
+        before_ns = last if number % 7 == 1 else before_ns  # as a replay asks
+        last = time_ns
+        step, wanted = used.at(number, time_ns, before_ns), Timeline(tracks).at(number, time_ns, before_ns)
+        alone = {name: each.pick(time_ns, before_ns, default_policy(each.stream.kind)) for name, each in tracks.items()}
+        assert digest([step]) == digest([wanted])
+        found = Step(number, time_ns, {name: picked for name, picked in alone.items() if picked is not None})
+        assert digest([step]) == digest([found])
