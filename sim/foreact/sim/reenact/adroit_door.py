@@ -18,6 +18,7 @@ import numpy as np
 
 from foreact.episodes.sources import Source, SourceError
 from foreact.sim.reenact.robot import driven_joints
+from foreact.sim.reenact.scenery import furnish
 from foreact.sim.reenact.stage import Driven, Opening, Stage, Tip
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def door_model() -> mujoco.MjModel:
             name="gymnasium_robotics",
         )
     file = Path(found.submodule_search_locations[0]) / "envs/assets/adroit_hand/adroit_door.xml"
-    model = mujoco.MjModel.from_xml_path(str(file))
+    spec = mujoco.MjSpec.from_file(str(file))
+    furnish(spec)
+    model = spec.compile()
     for first, last, gain in GAINS:
         rows = slice(model.actuator(first).id, model.actuator(last).id + 1)
         model.actuator_gainprm[rows, :3] = (gain, 0, 0)
@@ -125,7 +128,10 @@ class AdroitDoor(Stage):
         import copy
 
         if action.shape != (ACTIONS,) or (state is not None and state.shape != (OBSERVATIONS,)):
-            raise SourceError(f"{source.key}: the door takes {ACTIONS} numbers an action and {OBSERVATIONS} a state")
+            raise SourceError(
+                f"{source.key}: the door takes {ACTIONS} numbers an action and {OBSERVATIONS} an observation, not"
+                f" {len(action)} and {0 if state is None else len(state)}; is it one of DAPG's door demonstrations?"
+            )
         model = copy.copy(self.model)
         model.body_pos[model.body("frame").id] = _stated(source, PLACE, 3)
         opening = Opening(model, model.qpos0.copy(), np.zeros(model.nv))

@@ -40,7 +40,7 @@ class ReenactConfig:
         model: Which model of the folder or archive; by default the robot itself.
         recordings: Which, by key; all if none is named.
         action: Stream of what was commanded; found if not named.
-        state: Stream of what was measured; found if not named.
+        state: Stream of what was measured; found if not named, `none` to go without.
         camera: Stream that is shown beside; the first camera if not named.
         joints: `ELEMENT:JOINT` each, where the rules find none or another.
         unit: Of the recorded angles, `rad` or `deg`.
@@ -170,7 +170,7 @@ def _require_alike(stage: Stage, source: Source, chosen: Chosen, first: Source, 
         raise SourceError(f"{source.key} has other elements of {chosen.action} than {first.key}; re-enact it alone")
     if chosen.state and elements_of(source, chosen.state) != elements:
         raise SourceError(
-            f"{source.key}: {chosen.state} has other elements than {chosen.action}; name another stream by state="
+            f"{source.key}: {chosen.state} has other elements than {chosen.action}; name it by state=, or state=none"
         )
 
 

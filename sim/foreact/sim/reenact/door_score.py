@@ -31,6 +31,7 @@ class DoorScore:
         value: Sum of rewards of the simulated states.
         recorded_value: Sum of recorded rewards; None without them.
         reward_off: Median difference of the recorded rewards from the formula at the recorded observations.
+        palm_rms: Of the palm's place in the observations [m].
         observation_rms: Of simulated less recorded observations, in rad and m, without the last, a flag.
     """
 
@@ -41,6 +42,7 @@ class DoorScore:
     value: float
     recorded_value: float | None
     reward_off: float | None
+    palm_rms: float | None
     observation_rms: float | None
 
 
@@ -64,13 +66,18 @@ def door_score(stage: AdroitDoor, take: Take, rewards: np.ndarray | None) -> Doo
         value=float(gained.sum()),
         recorded_value=None if rewards is None else float(rewards.sum()),
         reward_off=None if rewards is None else _off(take.states, rewards),
+        palm_rms=rms(np.linalg.norm(seen[:-1, PALM] - take.states[:, PALM], axis=1)),
         observation_rms=rms(seen[:-1, :-1] - take.states[:, :-1]),
     )
 
 
 def observations(stage: AdroitDoor, take: Take) -> np.ndarray:
-    """What the simulated states look like as observations, (T + 1, 39)."""
-    palm, handle = places(take.opening.model, take.qpos, stage.tips).swapaxes(0, 1)
+    """What the simulated states look like as observations, (T + 1, 39).
+
+    The environment reads places that were derived before the last sub-step: q - h q' gives them back (Euler's steps).
+    """
+    before = take.qpos - float(take.opening.model.opt.timestep) * take.qvel
+    palm, handle = places(take.opening.model, before, stage.tips).swapaxes(0, 1)
     hinge = take.qpos[:, stage.hinge]
     parts = (take.qpos[:, 1:28], take.qpos[:, stage.latch, None], hinge[:, None], palm, handle, palm - handle)
     return np.concatenate([*parts, np.where(hinge > 1.0, 1.0, -1.0)[:, None]], axis=1)

@@ -121,14 +121,18 @@ def _said(text: str, elements: Sequence[str], joints: Sequence[str], robot: str)
 
 
 def _nothing(elements: Sequence[str], joints: Sequence[str], robot: str) -> str:
+    if all(element.isdigit() for element in elements):
+        return (
+            f"the recording does not name its {len(elements)} elements: say what drives what,"
+            f" joints=[0:{joints[0] if joints else 'JOINT'},...]. {robot} has {', '.join(joints)}"
+        )
     tried = [
         f"{element}{_near(next(filter(None, (rule.joint(element) for rule in reversed(RULES))), element), joints)}"
         for element in elements[:NAMED]
     ]
     more = f" and {len(elements) - NAMED} more" if len(elements) > NAMED else ""
-    known = ", ".join(joints) or "no joint that can be driven"
     return (
-        f"none of the {len(elements)} elements fits {robot}: {', '.join(tried)}{more}. It has {known}."
+        f"none of the {len(elements)} elements fits {robot}: {', '.join(tried)}{more}. It has {', '.join(joints)}."
         " Choose another robot=, or say the pairs: joints=[ELEMENT:JOINT,...]"
     )
 

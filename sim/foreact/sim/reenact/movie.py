@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Footage", "write_movie", "write_sheet"]
 
-FILM_HZ = 30.0  # frames a second at most
+FILM_HZ = 15.0  # frames a second at most
 HEAD = 24  # [px] above a frame
 COLUMNS = 6  # times on a sheet
-EDGE = 84  # [px] left of a sheet, where its rows are named
+EDGE = 104  # [px] left of a sheet, where its rows are named
 SHOWN = 192  # [px] width of a panel on a sheet
 INK, PAPER = (20, 20, 20), (255, 255, 255)
 

@@ -26,7 +26,7 @@ __all__ = ["HEIGHT", "WIDTH", "Painter", "View", "fitted_to", "view_of"]
 WIDTH, HEIGHT = 384, 288  # [px] of a panel
 LAUNCH = 8  # states drawn together
 SAMPLED = 24  # states that the view is made to hold
-CLOSE = 0.95  # of the distance at which a sphere around everything fits
+ROOM = 0.9  # times the distance at which balls around geoms fit: balls are larger than what they hold
 PAPER = 235  # grey of what is not known
 
 
@@ -53,27 +53,40 @@ def view_of(stage: Stage, take: Take, view: View, scale: int) -> CameraSpec:
         scale: Times the size of a panel.
     """
     model = take.opening.model
-    centre, radius = _bounds(model, take.qpos[:: max(1, len(take.qpos) // SAMPLED)], stage.watched)
+    places, sizes = _balls(model, take.qpos[:: max(1, len(take.qpos) // SAMPLED)], stage.watched)
     square = outside_view(model, "outside", scale * HEIGHT, view.azimuth, view.elevation)
-    turn, tilt = np.radians(view.azimuth), np.radians(view.elevation)
-    look = np.array([np.cos(tilt) * np.cos(turn), np.cos(tilt) * np.sin(turn), np.sin(tilt)])
-    x, y, z = (float(each) for each in centre - CLOSE * radius / np.sin(np.radians(VIEW_ANGLE) / 2) * look)
-    return replace(square, width=scale * WIDTH, cx=scale * WIDTH / 2, position=(x, y, z))
+    right, up, back = _axes(square)
+    # in the camera's axes: right, up, towards the camera
+    x, y, z = (places @ axis for axis in (right, up, back))
+    middle = [0.5 * ((each - sizes).min() + (each + sizes).max()) for each in (x, y)]
+    slope = np.tan(np.radians(VIEW_ANGLE) / 2)
+    # the distance at which each ball is inside of the picture
+    wide = (np.abs(x - middle[0]) + sizes) * HEIGHT / WIDTH
+    far = (np.maximum(wide, np.abs(y - middle[1]) + sizes) / slope + z).max()
+    px, py, pz = (float(each) for each in middle[0] * right + middle[1] * up + ROOM * far * back)
+    return replace(square, width=scale * WIDTH, cx=scale * WIDTH / 2, position=(px, py, pz))
 
 
-def _bounds(model: mujoco.MjModel, qpos: np.ndarray, bodies: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre and radius of a sphere around the geoms of some bodies in n states [m]."""
+def _axes(camera: CameraSpec) -> np.ndarray:
+    """Right, up and back of a camera in the world frame, (3, 3)."""
+    import mujoco
+
+    turn = np.zeros(9)
+    mujoco.mju_quat2Mat(turn, np.array(camera.orientation))
+    return turn.reshape(3, 3).T
+
+
+def _balls(model: mujoco.MjModel, qpos: np.ndarray, bodies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Balls around the drawn geoms of some bodies in n states: centres (n, g, 3) and radii (g,) [m]."""
     import mujoco
 
     data, chosen = mujoco.MjData(model), np.isin(model.geom_bodyid, bodies) & (model.geom_group <= 2)
-    sizes, found = model.geom_rbound[chosen], []
+    found = []
     for each in qpos:
         data.qpos[:] = each
         mujoco.mj_kinematics(model, data)
         found.append(data.geom_xpos[chosen].copy())
-    places = np.stack(found)
-    centre = ((places - sizes[:, None]).min((0, 1)) + (places + sizes[:, None]).max((0, 1))) / 2
-    return centre, float((np.linalg.norm(places - centre, axis=2) + sizes).max())
+    return np.stack(found), model.geom_rbound[chosen]
 
 
 class Painter:

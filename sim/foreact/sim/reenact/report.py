@@ -143,11 +143,9 @@ def door_rows(told: Mapping[str, JSON]) -> tuple[tuple[str, ...], ...]:
     assert isinstance(recordings, Mapping) and isinstance(door, Mapping)
     rows = []
     for key, each in recordings.items():
-        assert isinstance(each, Mapping) and isinstance(each["tips"], Mapping)
-        palm = each["tips"]["S_grasp"]
-        assert isinstance(palm, Mapping)
+        assert isinstance(each, Mapping) and isinstance(each["palm_rms"], float)
         rows.append((
-            key, _cell(each["joints_rms_deg"]), _cell(palm["rms"]), _cell(each["hinge"], 3),
+            key, _cell(each["joints_rms_deg"]), _cell(1000 * each["palm_rms"]), _cell(each["hinge"], 3),
             _cell(each["recorded_hinge"], 3), _yes(each["success"]), _yes(each["recorded_success"]),
             _cell(each["value"], 1), _cell(each["recorded_value"], 1),
         ))  # fmt: skip

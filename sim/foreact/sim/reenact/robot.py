@@ -14,6 +14,7 @@ import numpy as np
 
 from foreact.episodes.sources import Source
 from foreact.sim.reenact.joints import Fit, fitted
+from foreact.sim.reenact.scenery import furnish
 from foreact.sim.reenact.stage import Driven, Opening, Stage, Tip
 from foreact.sim.robot_archive import model_file, unpacked
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     import mujoco
 
 __all__ = ["RobotModel", "RobotStage", "driven_joints", "load_robot"]
-
-FLOOR = (0.35, 0.38, 0.42, 1.0)
-LIGHT = ((1.5, -1.0, 3.0), (-0.45, 0.3, -0.9))  # place [m] and direction
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def load_robot(robot: Path, name: str = "") -> RobotModel:
         whole = mujoco.MjModel.from_xml_path(str(file))
         spec = mujoco.MjSpec.from_file(str(file))
         notes = _fix_base(spec, whole)
-        _furnish(spec)
+        furnish(spec)
         model = spec.compile()
     except ValueError as error:
         raise ValueError(f"{file} cannot be loaded: {error}") from error
@@ -104,19 +102,6 @@ def _fix_base(spec: mujoco.MjSpec, whole: mujoco.MjModel) -> list[str]:
     for each in list(spec.keys):  # they are of the robot that can fall
         spec.delete(each)
     return notes
-
-
-def _furnish(spec: mujoco.MjSpec) -> None:
-    """A floor that touches nothing and a light, where there are none, for pictures."""
-    import mujoco
-
-    world = spec.worldbody
-    if not any(geom.type == mujoco.mjtGeom.mjGEOM_PLANE for geom in spec.geoms):
-        world.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05], rgba=FLOOR, contype=0, conaffinity=0)
-    if not spec.lights:
-        place, direction = LIGHT
-        world.add_light(pos=place, dir=direction, type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, diffuse=[0.7] * 3)
-        spec.visual.headlight.ambient = [0.35] * 3
 
 
 def _at_rest(whole: mujoco.MjModel, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
@@ -191,8 +176,8 @@ class RobotStage(Stage):
     held: str = "locked"
     scale: float = 1.0
     period_s: float | None = None
-    azimuth: float = 150.0
-    elevation: float = -15.0
+    azimuth: float = 160.0
+    elevation: float = -20.0
     name: str = field(init=False)
     notes: tuple[str, ...] = field(init=False)
     driven: Driven = field(init=False)

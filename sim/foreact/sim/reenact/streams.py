@@ -15,6 +15,7 @@ from foreact.sim.reenact.drive import Chosen
 __all__ = ["chosen_streams", "elements_of", "require_plausible"]
 
 ACTIONS = ("action", "actions")
+NONE = "none"
 STATES = ("state", "qpos", "observations", "observation")
 REWARDS = ("reward", "rewards")
 MOST_RAD = 4 * np.pi  # a joint that turns more is given in degrees
@@ -26,7 +27,7 @@ def chosen_streams(source: Source, action: str = "", state: str = "", camera: st
     Args:
         source: The recording.
         action: Named by the user; the stream `action` if empty.
-        state: Named by the user; if empty `state`, `qpos` or `observations`, of those that are there.
+        state: Named by the user, `none` to go without; if empty `state`, `qpos` or `observations`, what is there.
         camera: Named by the user; the first camera if empty.
 
     Raises:
@@ -34,7 +35,7 @@ def chosen_streams(source: Source, action: str = "", state: str = "", camera: st
         ValueError: A named stream is not there or of another kind.
     """
     streams = source.streams
-    for name, kind in ((action, "vector"), (state, "vector"), (camera, "image")):
+    for name, kind in ((action, "vector"), ("" if state == NONE else state, "vector"), (camera, "image")):
         if name and (name not in streams or streams[name].kind != kind):
             known = ", ".join(each for each, stream in streams.items() if stream.kind == kind) or "none"
             raise ValueError(f"{source.key} has no {kind} stream {name!r}; it has {known}")
@@ -47,7 +48,7 @@ def chosen_streams(source: Source, action: str = "", state: str = "", camera: st
     cameras = [name for name, each in streams.items() if each.kind == "image"]
     return Chosen(
         action=found,
-        state=state or _first(streams, STATES),
+        state="" if state == NONE else state or _first(streams, STATES),
         camera=camera or (cameras[0] if cameras else ""),
         reward=_first(streams, REWARDS),
     )
