@@ -97,7 +97,7 @@ class Timeline:
     policies: Mapping[str, Policy] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        clocks: list[Track] = []  # one of each set of tracks that have the same stamps: a time is looked up once for all
+        clocks: list[Track] = []  # one of those that have the same stamps: a time is looked up once for all of them
         self._asked = []
         for name, track in self.tracks.items():
             policy = self.policies.get(name) or default_policy(track.stream.kind)
