@@ -76,7 +76,7 @@ def _recording(scene: Scene, recording: str, *, narrow: bool) -> Any:
     columns = [_column_of_pictures(pictures)] if pictures else []
     columns += [rrb.Tabs(*spaces)] if spaces else []
     columns.append(rrb.Vertical(*right, row_shares=[4, 1] if len(right) == 2 else None))
-    shares = [5] * bool(pictures) + [4] * bool(spaces) + [4]
+    shares = [5] * bool(pictures) + [4] * bool(spaces) + [4 if tabs else 2]
     return rrb.Horizontal(*columns, column_shares=shares, name=recording or None)
 
 
@@ -149,7 +149,8 @@ def _plots(scene: Scene, recording: str) -> tuple[list[Any], list[Any]]:
     for sound in scene.of(recording, "audio"):
         view = rrb.TimeSeriesView(origin=sound.entity, name=f"{sound.name}: loudest in 10 ms, of full scale")
         (first if len(first) < 4 else more).append(view)
-    return (first, more) if first else (more[:3], more[3:])
+    filled = max(0, 3 - len(first))
+    return [*first, *more[:filled]], more[filled:]
 
 
 def _families(shown: Sequence[Shown]) -> Iterable[tuple[str, str, list[Line]]]:

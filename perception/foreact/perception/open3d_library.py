@@ -30,7 +30,7 @@ def open3d() -> Any:
 
     Raises:
         ModuleNotFoundError: It is not installed; the message says what to type.
-        ImportError: A library of the system is missing; the message says which package has it.
+        RuntimeError: A library of the system is missing; the message says which package has it.
     """
     if sys.platform == "linux":
         _load_libusb()
@@ -39,7 +39,7 @@ def open3d() -> Any:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"point clouds need {error.name}: {EXTRA}", name=error.name) from error
     except (ImportError, OSError) as error:
-        raise ImportError(told(str(error))) from error
+        raise RuntimeError(told(str(error))) from error
     return module
 
 

@@ -38,6 +38,7 @@ def test_open3d_sees_the_same_points() -> None:
     theirs = library.geometry.PointCloud.create_from_rgbd_image(pictures, intrinsic)
     ours = back_project(depth / 1000.0, pinhole(30, 31, 15.5, 12.25), colour)
     assert ours.points == pytest.approx(np.asarray(theirs.points), abs=1e-6)
+    assert ours.colours is not None
     assert np.array_equal(ours.colours, np.rint(np.asarray(theirs.colors) * 255))
 
 
