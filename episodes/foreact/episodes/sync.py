@@ -237,7 +237,10 @@ def slerp(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
 
 def _along_arc(first: np.ndarray, second: np.ndarray, share: float) -> tuple[float, ...]:
     """`slerp` in plain numbers: for four of them arrays cost more than they save."""
-    first, second = first / math.sqrt(first.dot(first)), second / math.sqrt(second.dot(second))
+    if (square := first.dot(first)) != 1.0:
+        first = first / math.sqrt(square)
+    if (square := second.dot(second)) != 1.0:
+        second = second / math.sqrt(square)
     cosine, sign = first.dot(second), 1.0
     if cosine < 0:
         cosine, sign = -cosine, -1.0
