@@ -56,6 +56,8 @@ class PlayConfig:
         port: Where a viewer takes what is played.
         web_port: Where a browser finds the served viewer.
         digest: Print a SHA-256 of all steps, which depends on the files alone.
+        resolution_ns: Cut stamps to whole multiples of it [ns], so that a recording plays as its copy in a format that
+            keeps no finer ones.
     """
 
     path: Path
@@ -76,9 +78,10 @@ class PlayConfig:
     port: int = 9876
     web_port: int = 9090
     digest: bool = False
+    resolution_ns: int = 1
 
     def __post_init__(self) -> None:
-        for name, low in (("start_s", 0), ("duration_s", 0), ("rate", 0), ("loop", 1)):
+        for name, low in (("start_s", 0), ("duration_s", 0), ("rate", 0), ("loop", 1), ("resolution_ns", 1)):
             if not getattr(self, name) >= low:
                 raise ValueError(f"{name}={getattr(self, name)} is out of range; give {low} or more")
         if self.web and self.view:
@@ -175,7 +178,13 @@ def _timeline(config: PlayConfig, sources: dict[str, Source]) -> Timeline:
         begins = {key: _begin(config, key, source) for key, source in sources.items()}
         earliest = next(iter(begins.values()))
         typed = {**typed, **{key: typed.get(key, 0) + earliest - each for key, each in begins.items()}}
-    return Timeline.of(sources, streams=config.streams or None, offsets_ns=typed, policies=policies(config.policies))
+    return Timeline.of(
+        sources,
+        streams=config.streams or None,
+        offsets_ns=typed,
+        policies=policies(config.policies),
+        resolution_ns=config.resolution_ns,
+    )
 
 
 def _begin(config: PlayConfig, key: str, source: Source) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -193,12 +194,14 @@ class RerunSink:
 
         colour = LEFT if "left" in shown.name else RIGHT
         chains = hand_bones(shown.stream.elements)
-        points = value if np.isfinite(value).all() else np.empty((0, 3))
-        bones = [points[chain] for chain in chains] if len(points) else []
+        seen = bool(np.isfinite(value).all())
+        points = value if seen else np.empty((0, 3))
+        bones = [points[chain] for chain in chains] if seen else []
         self._stream.log(shown.space, rr.Points3D(points, radii=LANDMARK_M, colors=colour))
         self._stream.log(f"{shown.space}/bones", rr.LineStrips3D(bones, radii=BONE_M, colors=colour))
         for camera, pixels in self._projected(shown, points):
-            lines = [pixels[chain] for chain in chains] if np.isfinite(pixels).all() and len(pixels) else []
+            pairs = [pixels[[one, next_one]] for chain in chains for one, next_one in pairwise(chain)] if seen else []
+            lines = [pair for pair in pairs if np.isfinite(pair).all()]  # as far as they are in the picture
             entity = f"{camera.entity}/{shown.name.replace('.', '_')}"
             self._stream.log(entity, rr.LineStrips2D(lines, colors=colour, radii=rr.Radius.ui_points(1.5)))
 

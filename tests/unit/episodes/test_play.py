@@ -104,3 +104,40 @@ def test_inspect_has_a_row_per_stream(collection: Path) -> None:
     assert [row[1] for row in outcome.rows[:6]] == list(source("a").streams)
     assert outcome.rows[2][3:9] == ("20", "float64 2", "m,rad", "device", "20 Hz", "0.000 - 0.950 s")
     assert outcome.rows[-1][:2] == ("note", "no sound (2 recordings)")
+
+
+def test_stamps_can_be_cut_moved_and_asked_by_other_policies(collection: Path) -> None:
+    cut = play(PlayConfig(collection, resolution_ns=100 * MS, driver="state")).figures
+    assert cut["steps"] == 10  # of 20 samples 50 ms apart two fall together
+    with pytest.raises(ValueError, match="resolution_ns=0 is out of range"):
+        PlayConfig(collection, resolution_ns=0)
+
+    def samples(name: str, **keys: Any) -> tuple[str, ...]:
+        rows = play(PlayConfig(collection, driver="10", **keys)).rows
+        return next(row[2:5] for row in rows if row[0] == name)
+
+    assert samples("state") == ("10", "10", "0.0")
+    assert samples("state", policies=("state:window",)) == ("10", "19", "0.0")
+    assert samples("state", offsets=("state:20ms",)) == ("9", "9", "30.0")
+    assert samples("state", offsets=("state:20ms",), policies=("state:nearest:15ms",)) == ("0", "0", "0.0")
+
+
+def test_other_paths_play_beside_and_begin_together(collection: Path) -> None:
+    config = PlayConfig(collection, beside=(collection / "other",), align="start", streams=("a/state", "other/a/state"))
+    rows = play(config).rows
+    assert [row[0] for row in rows[:2]] == ["a/state", "other/a/state"] and rows[1][2] == "20"
+    with pytest.raises(ValueError, match="a is played alone"):
+        play(PlayConfig(collection, offsets=("a:1s",)))
+    with pytest.raises(ValueError, match="choose one"):
+        PlayConfig(collection, web=True, view=True)
+    with pytest.raises(ValueError, match="port=1 is none"):
+        PlayConfig(collection, port=1)
+
+
+def test_gaps_and_stamps_out_of_order_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stamps = np.array([0, 10, 20, 40, 30, 30, 100], np.int64) * MS
+    part = array_part(Stream("state", "vector", (1,), "float64"), stamps, np.zeros((7, 1)))
+    made = Recordings(tmp_path, "made", {"a": lambda: PartsSource("a", [part])})
+    monkeypatch.setattr(play_module, "open_collection", lambda path: made)
+    outcome = play(PlayConfig(tmp_path))
+    assert outcome.rows[0][6] == "100 Hz, 1 gap of 0.06 s, 1 out of order, 1 twice"
