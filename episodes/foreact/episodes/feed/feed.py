@@ -25,6 +25,7 @@ from foreact.episodes.feed.ring import Layout, Ring
 from foreact.episodes.feed.samples import Samples
 from foreact.episodes.feed.windows import Windows
 from foreact.episodes.outcome import JSON, ProgressFn, quiet
+from foreact.episodes.remote import address
 from foreact.episodes.sources import open_collection
 
 __all__ = ["Batch", "Dataset", "Feed", "FeedConfig"]
@@ -61,7 +62,8 @@ class FeedConfig:
         seed: Of the order.
         shuffle: False draws samples in order.
         together: Recordings whose samples are shuffled among each other; None for all. See `Order`.
-        samples: The feed ends after so many draws; None for never. The last batch may be smaller.
+        samples: The feed ends after so many draws of all shards; None for never. The last batch may be smaller; with
+            several shards it is left out instead.
         shard: Which of how many callers this is, from 0: each gets its own batches of one order.
         keep_bytes: What recordings that a process keeps open may take, about [bytes].
         proxy: Encode videos with few key frames anew, once, and read those; lossy, see `proxy`.
@@ -181,18 +183,20 @@ class Feed:
         arrays = {name: ((config.batch, *entry.shape), entry.dtype) for name, entry in self._entries.items()}
         masks = {VALID + name: ((config.batch, entry.shape[0]), "bool") for name, entry in self._entries.items()}
         layout, pictures = Layout.of({**arrays, **masks}), [n for n, e in self._entries.items() if e.is_picture]
+        inside = [each.path for each in self._at if address(each.path) and each.path.startswith("memory:")]
+        if pictures and config.workers and inside:
+            raise ValueError(f"{inside[0]} is the memory of this process: give workers=0")
         self._ring = Ring(layout, config.prefetch + 1)
         self._crew: Crew | None = None
         self._recordings: OpenRecordings | None = None
-        if pictures and config.workers:
-            for each in self._at:
-                if each.path.startswith("memory://"):
-                    raise ValueError(f"{each.path} is the memory of this process: give workers=0")
-            args = (layout, list(self._entries), pictures, self._at, config.keep_bytes)
-            self._crew = Crew(config.workers, self._ring, *args)
-        elif pictures:
-            self._recordings = OpenRecordings(self._at, config.keep_bytes)
-        self._ring.close()
+        try:
+            if pictures and config.workers:
+                args = (layout, list(self._entries), pictures, self._at, config.keep_bytes)
+                self._crew = Crew(config.workers, self._ring, *args)
+            elif pictures:
+                self._recordings = OpenRecordings(self._at, config.keep_bytes)
+        finally:
+            self._ring.close()
         self._free, self._job = list(range(config.prefetch + 1)), 0
         self._filling: deque[tuple[int, _Filling]] = deque()
         self._held: int | None = None
@@ -283,7 +287,9 @@ class Feed:
         rank, shards = self.config.shard
         count = self.config.batch * shards
         if self.config.samples is not None:
-            count = min(count, self.config.samples - int(self._draws.drawn.sum()))
+            left = self.config.samples - int(self._draws.drawn.sum())
+            # each shard has as many batches as any other, or one would wait for another for ever
+            count = min(count, left) if shards == 1 else count * (left >= count)
         datasets, numbers = self._draws.next(max(count, 0))
         mine = slice(rank * self.config.batch, (rank + 1) * self.config.batch)
         return datasets[mine], numbers[mine]

@@ -73,7 +73,10 @@ def test_recordings_shuffled_together_stay_together() -> None:
     assert len({*recording[order[:7]].tolist()}) > 1  # samples of these recordings are mixed
 
 
-@pytest.mark.parametrize("shares", [[0.5, 0.5], [0.7, 0.2, 0.1], [1 / 3, 1 / 3, 1 / 3], [0.98, 0.01, 0.005, 0.005]])
+UNEVEN = [0.003, 0.331, 0.113, 0.406, 0.003, 0.003, 0.005, 0.053, 0.003, 0.08]  # largest share first would be 2 off
+
+
+@pytest.mark.parametrize("shares", [[0.5, 0.5], [0.7, 0.2, 0.1], [1 / 3, 1 / 3, 1 / 3], [0.98, 0.02], UNEVEN])
 def test_after_any_number_of_draws_shares_are_off_by_less_than_one_draw(shares: list[float]) -> None:
     weights, drawn = np.array(shares), np.zeros(len(shares), np.int64)
     found = schedule(weights, drawn, 2000)
