@@ -70,9 +70,13 @@ def convert_lerobot(
         "source": str(source.resolve()), "to": "lerobot", "recordings": list(recordings), "drop": list(drop),
         "driver": driver, "video": video, "anonymise": str(anonymise or ""),
     }  # fmt: skip
-    folder = PartialFolder(out, asked)
+    if out.exists():
+        raise StoreError(f"{out} exists; choose another out= or delete it")
     with _Job.at(source, tuple(drop), anonymise) as job:
-        figures = job.run(folder, chosen(job.collection, recordings), driver, video, verify, workers, progress)
+        keys = chosen(job.collection, recordings)
+        plan = job.plan(keys, driver, video, progress)  # before anything is written, as it may refuse
+        folder = PartialFolder(out, asked)
+        figures = job.run(folder, [key for key in keys if key in plan.driver], plan, verify, workers, progress)
     size = sum(path.stat().st_size for path in folder.content.rglob("*") if path.is_file())
     folder.finish()
     return {**figures, "megabytes": round(size / 1e6, 3)}
@@ -108,21 +112,17 @@ class _Job:
 
             yield anonymised(source, self.anonymise)
 
-    def run(
-        self,
-        folder: PartialFolder,
-        keys: Sequence[str],
-        driver: str | float,
-        video: bool,
-        verify: bool,
-        workers: int,
-        progress: ProgressFn,
-    ) -> dict[str, JSON]:
-        """Look through, write each, put together, compare."""
+    def plan(self, keys: Sequence[str], driver: str | float, video: bool, progress: ProgressFn) -> Plan:
+        """Look through the recordings."""
         look = [(key, partial(self.opened, key)) for key in keys]
         plan = planned(look, driver, video, lambda done: progress(done, len(keys), "look through"))
         require_drops(self.drop, self.gone, self.source)
-        keys = [key for key in keys if key in plan.driver]
+        return plan
+
+    def run(
+        self, folder: PartialFolder, keys: Sequence[str], plan: Plan, verify: bool, workers: int, progress: ProgressFn
+    ) -> dict[str, JSON]:
+        """Write each, put together, compare."""
         parts = [folder.folder / "parts" / f"{number:05d}" for number in range(len(keys))]
         self._write([pair for pair in zip(keys, parts, strict=True) if not pair[1].exists()], plan, workers, progress)
         own, counts = own_recordings(self.collection, keys, self.opened, plan)
