@@ -57,7 +57,8 @@ def anonymised(source: Source, model: Path) -> PartsSource:
         else:
             parts.append(Part(stream, source.stamps(name), read, read_range))
     metadata, gone = without_revealing(source.metadata)
-    notes += [f"metadata {path} is left out by anonymise" for path in gone]
+    if gone:
+        notes.append(f"metadata is left out by anonymise: {', '.join(gone)}")
     names = [name for name, stream in source.streams.items() if stream.kind in DRAWN]
     if names:
         notes.append(

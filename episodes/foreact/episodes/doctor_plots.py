@@ -124,23 +124,27 @@ def histogram_plot(name: str, rows: np.ndarray, elements: Sequence[str]) -> byte
     """
     count, columns = min(rows.shape[1], MOST_ELEMENTS), 7
     lines = -(-count // columns)
-    figure, grid = _figure(0.4 + 1.05 * lines, columns, lines)
-    for index, axes in enumerate(grid.ravel()):
-        if index >= count:
-            axes.set_axis_off()
-            continue
+    figure, grid = _figure(0.4 + 0.95 * lines)
+    axes = grid[0, 0]  # one for all: twenty-eight would take ten times as long
+    for index in range(count):
+        left, top = (index % columns) * 1.12, (index // columns) * 1.5
         column = rows[:, index]
         column = column[np.isfinite(column)]
-        if len(column):
-            middle, half = (column.max() + column.min()) / 2, float(np.ptp(column)) / 2
-            half = max(half, 1e-6 * abs(middle), 1e-9)  # what never changes has one bar
-            axes.hist(column, bins=40, range=(middle - half, middle + half), color=GOOD)
-        axes.set_title(_cut(list(elements)[index], 20), fontsize=6.5)
-        axes.set_yticks([])
-        axes.locator_params(axis="x", nbins=3)
-        _plain(axes)
-        axes.tick_params(labelsize=6)
-    figure.suptitle(f"{name}: how often each value is", fontsize=9, x=0.01, ha="left")
+        axes.text(left, top + 0.08, _cut(list(elements)[index], 20), fontsize=6.5)
+        axes.plot([left, left + 1], [top + 1.1, top + 1.1], color=SOFT, linewidth=0.8)
+        if not len(column):
+            continue
+        middle, half = (column.max() + column.min()) / 2, float(np.ptp(column)) / 2
+        half = max(half, 1e-6 * abs(middle), 1e-9)  # what never changes has one bar
+        counts, _ = np.histogram(column, bins=40, range=(middle - half, middle + half))
+        heights = top + 1.1 - 0.85 * np.append(counts, 0) / counts.max()
+        axes.fill_between(np.linspace(left, left + 1, 41), heights, top + 1.1, step="post", color=GOOD, linewidth=0)
+        axes.text(left, top + 1.27, f"{column.min():.3g}", fontsize=5.5, color=SOFT)
+        axes.text(left + 1, top + 1.27, f"{column.max():.3g}", fontsize=5.5, color=SOFT, ha="right")
+    axes.set_xlim(0, columns * 1.12)
+    axes.set_ylim(lines * 1.5, -0.15)
+    axes.set_axis_off()
+    axes.set_title(f"{name}: how often each value is", fontsize=9, loc="left")
     return _png(figure)
 
 

@@ -47,7 +47,7 @@ def _turns(count: int) -> np.ndarray:
     return np.concatenate([np.cos(half), np.sin(half), np.sin(half) * 0, np.sin(half) * 0], axis=1)
 
 
-def found(source: PartsSource, asked: Asked = Asked()) -> list[tuple[str, str, str]]:
+def found(source: PartsSource, asked: Asked = Asked()) -> list[tuple[str, str, str]]:  # noqa: B008
     return [(each.stream, each.severity, each.what) for each in examine(source, asked).findings]
 
 

@@ -96,17 +96,14 @@ def line_through(stream: str, other: str, clock: str, stamps: np.ndarray, times:
 
 
 def _step(stamps: np.ndarray, rest: np.ndarray) -> tuple[float, int]:
-    """The largest jump, if the clock stays there: the middle of what follows differs from what was before."""
+    """The largest jump, if the clock stays there: medians of ten samples before and after differ, beyond the noise."""
     jumps = np.abs(np.diff(rest))
-    if len(jumps) < 10:
+    at = int(jumps.argmax()) + 1
+    near = min(10, at, len(rest) - at)
+    if len(jumps) < 10 or near < 3:
         return 0.0, 0
-    at = int(jumps.argmax())
-    if not 3 <= at < len(jumps) - 3:
-        return 0.0, 0
-    before, after = rest[: at + 1], rest[at + 1 :]
-    moved = abs(float(np.median(after[: len(before)]) - np.median(before[-len(after) :])))
-    noise = max(np.median(np.abs(before - np.median(before))), np.median(np.abs(after - np.median(after))))
-    return (moved, int(stamps[at])) if moved > max(STEP_NS, 10 * noise) else (0.0, 0)
+    moved = abs(float(np.median(rest[at : at + near]) - np.median(rest[at - near : at])))
+    return (moved, int(stamps[at - 1])) if moved > max(STEP_NS, 10 * np.median(jumps)) else (0.0, 0)
 
 
 def clock_lines(source: Source) -> list[ClockLine]:
@@ -132,6 +129,9 @@ def _second_clocks(source: Source, name: str, stream: Stream) -> Iterator[tuple[
     integers = stream.dtype.lstrip("u").startswith("int")
     if stream.kind == "vector" and stream.unit in UNITS and integers and int(np.prod(np.array(stream.shape))) == 1:
         values = np.array([int(np.asarray(source.read(name, int(each))).reshape(-1)[0]) for each in chosen], np.int64)
+        ticks = np.flatnonzero(np.diff(values)) + 1
+        if len(ticks) < 0.5 * len(values):  # a clock that is held between its ticks is right when it ticks
+            chosen, values = chosen[ticks], values[ticks]
         yield name, stamps[chosen], values * UNITS[stream.unit]
     elif stream.kind == "event":
         yield from _stamped_events(source, name, stamps, chosen)

@@ -21,8 +21,9 @@ UNSEEN = ("gaze", "hand", "pose")  # a tracker that sees nothing says NaN for th
 CONTINUOUS = 20  # different values from which an element is no switch
 STUCK_SHARE = 0.2  # of the samples at one end of what is seen
 STUCK_RUN = 5  # of them in a row
-JUMP_TIMES = 10.0  # the 99 % quantile of the steps
-JUMP_SHARE = 0.5  # of the range between the 1 and 99 % quantiles
+STUCK_RUNS = 2  # such runs: one alone may be the pose of rest from which it begins
+JUMP_TIMES = 10.0  # the 95 % quantile of the steps
+JUMP_SHARE = 0.5  # of the range between the 5 and 95 % quantiles
 NAMED = 6
 
 
@@ -196,7 +197,7 @@ class Numbers:
                 continue
             for end in (self._low[index], self._high[index]):
                 at = column == end
-                if at.mean() > STUCK_SHARE and _longest(at) >= STUCK_RUN:
+                if at.mean() > STUCK_SHARE and (_run_lengths(at) >= STUCK_RUN).sum() >= STUCK_RUNS:
                     found.append((index, f"{end:.4g} in {100 * at.mean():.0f} %"))
         if found:
             names = [f"{named(self._stream, [index], rows.shape[1])} at {text}" for index, text in found[:NAMED]]
@@ -211,8 +212,8 @@ class Numbers:
             return
         steps = np.abs(np.diff(rows, axis=0))
         steps[~np.isfinite(steps)] = 0.0
-        usual = np.quantile(steps, 0.99, axis=0)
-        low, high = np.nanquantile(np.where(np.isfinite(rows), rows, np.nan), (0.01, 0.99), axis=0)
+        usual = np.quantile(steps, 0.95, axis=0)
+        low, high = np.nanquantile(np.where(np.isfinite(rows), rows, np.nan), (0.05, 0.95), axis=0)
         limit = np.maximum(JUMP_TIMES * usual, JUMP_SHARE * (high - low))
         for index in np.flatnonzero((steps.max(0) > limit) & (limit > 0)):
             if len(np.unique(rows[:, index])) <= CONTINUOUS:
@@ -220,7 +221,7 @@ class Numbers:
             at = int(steps[:, index].argmax())
             what = (
                 f"{named(self._stream, [index], rows.shape[1])} jumps by {steps[at, index]:.4g} at sample "
-                f"{(at + 1) * self._stride}; 99 % of its steps are below {usual[index]:.3g}"
+                f"{(at + 1) * self._stride}; 95 % of its steps are below {usual[index]:.3g}"
             )
             yield Finding(self._stream.name, "remark", "action jump", what)
 
@@ -231,7 +232,7 @@ def _is_command(stream: Stream) -> bool:
     return first in ("action", "state", "actions", "observation") or stream.kind == "pose"
 
 
-def _longest(mask: np.ndarray) -> int:
-    """Length of the longest run of true values."""
+def _run_lengths(mask: np.ndarray) -> np.ndarray:
+    """Lengths of the runs of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
+    return edges[1::2] - edges[::2]

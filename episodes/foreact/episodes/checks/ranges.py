@@ -134,7 +134,7 @@ class Range:
         if len(outside):
             listed = [
                 f"{elements[index]} in {100 * self._outside[index] / self._rows:.3g} % of {self._rows} samples, by up "
-                f"to {self._beyond[index]:.4g} {units[index] if units[index] != UNKNOWN else ''}".rstrip()
+                f"to {self._beyond[index] + self._slack[index]:.4g} {units[index] if units[index] != UNKNOWN else ''}".rstrip()
                 for index in outside[:NAMED]
             ]
             more = f" and {len(outside) - NAMED} more" if len(outside) > NAMED else ""
