@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from foreact.episodes import arrays
+from foreact.episodes.checked_file import block_checksums
 from foreact.episodes.clip import cut_clip
 from foreact.episodes.recording_header import ClipHeader, Form, StreamHeader
 from foreact.episodes.shard_writer import CHUNK, DTYPES, ShardWriter
@@ -225,6 +226,7 @@ def _clip(source: Source, name: str, folder: Path) -> tuple[Form, str, ClipHeade
     arrays.write_group(folder, {})
     write_array(folder / "frames", cut.frames)
     write_array(folder / "packets", cut.packets)
+    write_array(folder / "blocks", block_checksums(folder / cut.about.file))
     return "clip", "", cut.about
 
 

@@ -29,7 +29,8 @@ Form = Literal["rows", "ragged", "text", "bytes", "stills", "packets", "clip"]
 rows: one array (n, ...). ragged: `values` one after the other, `offsets` (n + 1,) [elements], `shapes` (n, axes), -1
 where a sample has fewer axes. text, bytes: `values` (UTF-8 or as they are), `offsets` (n + 1,) [B]. stills: the same,
 each a JPEG or PNG file. packets: the same, each a coded frame of a video, and `since_key` (n,), how many samples before
-it its key frame lies. clip: `clip.mp4` or `clip.mkv`, its `frames` and `packets`.
+it its key frame lies. clip: `clip.mp4` or `clip.mkv`, its `frames` and `packets`, and crc32c
+of its `blocks`.
 """
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 LARGEST = 1 << 31  # bytes of a chunk: what a header may ask for at most
@@ -163,7 +164,7 @@ def _check_stream(each: StreamHeader, known: dict[str, ArrayHeader], files: Cont
     more: dict[str, dict[str, tuple[int, ...] | None]] = {
         "rows": {"": None},
         "ragged": {"/values": None, "/offsets": ends, "/shapes": None},
-        "clip": {"/frames": None, "/packets": None},
+        "clip": {"/frames": None, "/packets": None, "/blocks": None},
         "packets": {"/values": None, "/offsets": ends, "/since_key": (each.count,)},
     }
     needed = {each.stamps: (each.count,)} | {

@@ -5,6 +5,7 @@ Shape letters: n = samples of a stream.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from foreact.episodes.arrays import StoreError
+from foreact.episodes.checked_file import BLOCK, CheckedFile
 from foreact.episodes.recording_header import RecordingHeader, StreamHeader
 from foreact.episodes.remote import Files, LocalFiles
 from foreact.episodes.shard_reader import ShardReader
@@ -60,11 +62,12 @@ class _Lying:
     def __init__(
         self, files: Files, folder: str, header: RecordingHeader, about: StreamHeader, opened: ExitStack
     ) -> None:
-        self._files, self._folder, self._header, self._about, self._opened = files, folder, header, about, opened
+        self._files, self._folder, self._header, self._about = files, folder, header, about
         self._where = f"{files.name}/{folder}: stream {about.stream.name}"
         self._readers: dict[str, ShardReader] = {}
         self._lock = RLock()
-        self._video: Video | None = None
+        self._film: tuple[Video, CheckedFile] | None = None
+        opened.callback(self._close)
         self._decoder: CodedVideo | None = None
 
     def part(self, stamps: np.ndarray) -> Part:
@@ -156,28 +159,37 @@ class _Lying:
         about = self._about.clip
         assert about is not None
         with self._lock:
-            if self._video is None:
-                self._video = self._opened.enter_context(self._open_video())
-        return self._video.read_range(about.first + start, about.first + stop)
+            video, file = self._film = self._film or self._open_video()
+            try:
+                frames = video.read_range(about.first + start, about.first + stop)
+            finally:
+                if file.broken:  # frames behind the fault may lean on what could not be read
+                    self._close()
+                    raise ShardError(file.broken)
+        return frames
 
-    def _open_video(self) -> Video:
+    def _open_video(self) -> tuple[Video, CheckedFile]:
         about = self._about.clip
         assert about is not None
         name = f"{self._about.folder}/{about.file}"
-        tables = [self._own(each) for each in ("frames", "packets")]
-        index = index_of(
-            *(table.read(0, len(table)) for table in tables),
-            size=about.size,
-            rate_hz=about.rate_hz,
-            rotation=about.rotation,
-            codec=about.codec,
-            colours=about.colours,
-        )
+        tables = [self._own(each) for each in ("frames", "packets", "blocks")]
+        frames, packets, blocks = (table.read(0, len(table)) for table in tables)
+        more = {what: getattr(about, what) for what in ("size", "rate_hz", "rotation", "codec", "colours")}
+        index = index_of(frames, packets, **more)
         last = about.first + self._about.count
         if about.first < 0 or last > len(index.stamps):
             raise StoreError(f"{len(index.stamps)} frames, needed are {about.first} to {last}")
         size, _ = self._header.files.get(name, (0, 0))
-        return Video(self._files.open(f"{self._folder}/{name}", size), index=index)
+        file = CheckedFile(self._files, f"{self._folder}/{name}", size, blocks)
+        try:
+            return Video(io.BufferedReader(file, BLOCK), index=index), file
+        except SourceError as error:
+            raise ShardError(file.broken or str(error)) from error
+
+    def _close(self) -> None:
+        if self._film is not None:
+            self._film[0].close()
+            self._film = None
 
     def _encoded(self) -> Encoded | None:
         if self._about.form == "stills":

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import io
 import re
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, override
+from typing import Protocol, override
 
 __all__ = ["Files", "LocalFiles", "RemoteFiles", "address", "files_at"]
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+.]+):/+(.*)", re.DOTALL)
-BLOCK = 1 << 18  # bytes asked for at once by who reads a remote file like a file
 
 
 class Files(Protocol):
@@ -41,10 +39,6 @@ class Files(Protocol):
         """
         ...
 
-    def open(self, file: str, size: int) -> Path | BinaryIO:
-        """A file of a known size [B] for a reader that seeks."""
-        ...
-
     def folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder, sorted.
 
@@ -69,10 +63,6 @@ class LocalFiles(Files):
         with (self.folder / file).open("rb", buffering=0) as opened:
             opened.seek(start)
             return opened.read(stop - start)
-
-    @override
-    def open(self, file: str, size: int) -> Path:
-        return self.folder / file
 
     @override
     def folders(self, folder: str) -> list[str]:
@@ -112,10 +102,6 @@ class RemoteFiles(Files):
         return found[start:stop] if len(found) > stop - start else found
 
     @override
-    def open(self, file: str, size: int) -> BinaryIO:
-        return io.BufferedReader(_Seekable(self, file, size), BLOCK)
-
-    @override
     def folders(self, folder: str) -> list[str]:
         try:
             found = self._files.ls(f"{self._root}/{folder}", detail=False)
@@ -130,40 +116,6 @@ class RemoteFiles(Files):
             raise FileNotFoundError(f"{self.name}/{file} is not there") from None
         except Exception as error:  # each file system has errors of its own
             raise OSError(f"{self.name}/{file}: {type(error).__name__} {error}") from error
-
-
-class _Seekable(io.RawIOBase):
-    """A remote file for a reader that seeks."""
-
-    def __init__(self, files: Files, file: str, size: int) -> None:
-        self._files, self._file, self._size, self._at = files, file, size, 0
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def seekable(self) -> bool:
-        return True
-
-    @override
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + (0, self._at, self._size)[whence])
-        return self._at
-
-    @override
-    def tell(self) -> int:
-        return self._at
-
-    @override
-    def readinto(self, buffer: Any) -> int:
-        stop = min(self._at + len(buffer), self._size)
-        if stop <= self._at:
-            return 0
-        found = self._files.part(self._file, self._at, stop)
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
 
 
 def address(path: str | Path) -> str | None:
