@@ -128,7 +128,7 @@ def require_side(joints: np.ndarray, side: Side, name: str) -> None:
         other = "right" if side == "left" else "left"
         raise SourceError(
             f"stream {name}: the fingers of this {side} hand bend backwards by {-1e3 * bend:.0f} mm. Its frame is a"
-            f" mirror image, as those of gloves often are (type mirrored=true), or it is a {other} hand (type side={other})"
+            f" mirror image, as gloves' often are (type mirrored=true), or it is a {other} hand (type side={other})"
         )
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("daqp")
 
 from foreact.sim.retarget.arms import ARMS, GRASP, arm_of, grasp_at, home_of, model_of
 from foreact.sim.retarget.poses import angle_between
-from foreact.sim.retarget.reach import Reacher, place_before
+from foreact.sim.retarget.reach import Reach, Reacher, place_before
 from foreact.sim.robot_archive import unpacked
 
 NAMES = ("franka_emika_panda", "trossen_vx300s", "trs_so_arm100")
@@ -65,6 +65,8 @@ def test_five_joints_keep_the_place_and_give_up_the_turn(shared_data: Path) -> N
     found = Reacher(arm, model).run(pose[None], np.array([0.03]))
     assert found.near[0] and found.position_mm[0] < 1.0
     assert found.orientation_deg[0] > 1.0
+    strict = Reacher(arm, model, Reach(orientation_deg=1.0)).run(pose[None], np.array([0.03]))
+    assert strict.near[0] and not strict.reached[0]
 
 
 def test_the_middle_of_a_recording_is_put_where_the_grasp_is(shared_data: Path) -> None:

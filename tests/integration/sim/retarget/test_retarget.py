@@ -36,7 +36,8 @@ def test_a_real_hand_into_an_arm(shared_data: Path, tmp_path: Path) -> None:
     assert (found["frames"], found["followed"], found["held"]) == (8, 3, 5)  # five samples without a hand
     assert found["arm"]["reached"] == 1.0 and found["arm"]["position_mm"]["most"] < 0.1
     assert any("frame of the device, which may move" in note for note in found["notes"])
-    assert found == outcome.figures["recordings"]["aria_gen1_mps"]  # type: ignore[index, call-overload]
+    told: Any = outcome.figures["recordings"]
+    assert found == told["aria_gen1_mps"]
     written = streams(out / "retargeted.mcap")
     assert written["action.gripper"].shape == (8, 8) and written["action"].shape == (8, 9)
     assert (written["gripper.held"][:, 0] == [0, 0, 0, 1, 1, 1, 1, 1]).all()
@@ -68,9 +69,15 @@ def test_actions_from_the_camera_and_the_path_in_the_world(shared_data: Path, tm
 def test_a_real_hand_into_a_robot_hand(shared_data: Path, shadow_hand: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for name in ("dexcap_frame", "aria_gen2"):
-        asked = {"robot": shadow_hand, "out": out / name, "frames": 0, "mirrored": name == "dexcap_frame"}
+        asked: dict[str, Any] = {
+            "robot": shadow_hand,
+            "out": out / name,
+            "frames": 0,
+            "mirrored": name == "dexcap_frame",
+        }
         outcome = retarget(HandConfig(shared_data / name, side="left", **asked))
-        ((_, found),) = outcome.figures["recordings"].items()  # type: ignore[union-attr]
+        recordings: Any = outcome.figures["recordings"]
+        (found,) = recordings.values()
         assert found["tips_mm"]["median"] < 10 and found["held"] == 0
         written = streams(out / name / "retargeted.mcap")
         assert written["action"].shape == (found["frames"], 24) and np.isfinite(written["error.tips"]).all()
