@@ -13,6 +13,7 @@ from pathlib import Path
 
 from foreact.episodes.arrays import StoreError
 from foreact.episodes.convert_parts import chosen, differences, dropped, require_drops, without
+from foreact.episodes.convert_work import place
 from foreact.episodes.lerobot_check import psnr, require_same_in_lerobot
 from foreact.episodes.lerobot_merge import merge
 from foreact.episodes.lerobot_part import require_lerobot, write_part
@@ -67,8 +68,8 @@ def convert_lerobot(
     with contextlib.suppress(ValueError):
         driver = float(driver)
     asked: dict[str, JSON] = {
-        "source": str(source.resolve()), "to": "lerobot", "recordings": list(recordings), "drop": list(drop),
-        "driver": driver, "video": video, "anonymise": str(anonymise or ""),
+        "source": place(source), "to": "lerobot", "recordings": list(recordings), "drop": list(drop),
+        "driver": driver, "video": video, "anonymise": str(anonymise.resolve()) if anonymise else "",
     }  # fmt: skip
     if out.exists():
         raise StoreError(f"{out} exists; choose another out= or delete it")
@@ -84,13 +85,14 @@ def convert_lerobot(
 
 @dataclass(frozen=True)
 class _Job:
-    """What is converted; `gone` are the streams that were dropped so far."""
+    """What is converted; `gone` are streams that were dropped, `hidden` those that anonymise left out and why."""
 
     source: Path
     drop: tuple[str, ...]
     anonymise: Path | None
     collection: Collection
     gone: set[str] = field(default_factory=set)
+    hidden: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     @contextlib.contextmanager
@@ -110,7 +112,10 @@ class _Job:
                 return
             from foreact.episodes.anonymise import anonymised
 
-            yield anonymised(source, self.anonymise)
+            shown = anonymised(source, self.anonymise)
+            for name in source.streams.keys() - shown.streams.keys():
+                self.hidden[name] = next((note for note in shown.notes if note.startswith(f"{name} ")), name)
+            yield shown
 
     def plan(self, keys: Sequence[str], driver: str | float, video: bool, progress: ProgressFn) -> Plan:
         """Look through the recordings."""
@@ -129,7 +134,8 @@ class _Job:
         rows = merge(parts, [each.task for each in own.recordings], folder.content)
         write_json_atomic(folder.content / SIDECAR, asdict(own))
         found: dict[str, JSON] = {"recordings": len(keys), "rows": rows, **counts, "dropped": sorted(self.gone)}
-        return {**found, **plan_figures(plan), **(self._compare(folder, keys, plan, progress) if verify else {})}
+        found |= plan_figures(plan, [self.hidden[name] for name in sorted(self.hidden)])
+        return {**found, **(self._compare(folder, keys, plan, progress) if verify else {})}
 
     def _write(self, todo: list[tuple[str, Path]], plan: Plan, workers: int, progress: ProgressFn) -> None:
         if workers < 2 or len(todo) < 2:

@@ -65,9 +65,15 @@ def _stream(source: Source, name: str, place: Placed) -> OwnStream:
     return OwnStream(source.streams[name], place.column.tag, len(place.order), order)
 
 
-def plan_figures(plan: Plan) -> dict[str, JSON]:
-    """What each row is, and what has no place."""
-    left_out = [f"{stream}: {reason}" for each in plan.left_out.values() for stream, reason in each.items()]
+def plan_figures(plan: Plan, hidden: Sequence[str]) -> dict[str, JSON]:
+    """What each row is, and what has no place.
+
+    Args:
+        plan: Of the table.
+        hidden: What else was left out, and why.
+    """
+    left_out = [*hidden]
+    left_out += [f"{stream}: {reason}" for each in plan.left_out.values() for stream, reason in each.items()]
     left_out += [f"recording {key}: it has no sample" for key in plan.skipped]
     return {
         "driver": sorted({str(each) for each in plan.driver.values()}),

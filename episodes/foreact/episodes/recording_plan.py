@@ -23,7 +23,7 @@ Opener = Callable[[str], AbstractContextManager[Source]]
 
 MOST_PICTURES = 8  # of one stream in a row
 MOST_BYTES = 1 << 29  # of one column of numbers of one recording, which lerobot holds in memory
-CHEAP_BYTES = 1 << 23  # of one column: below it all rows get the room that the first and the last need
+CHEAP_BYTES = 1 << 20  # of one column: below it all rows get the room that the first and the last need
 MOST_LABELS = 1 << 24
 SMALLEST_VIDEO = 64  # pixels a side
 
@@ -203,7 +203,7 @@ def _width(found: Placed, column: Column) -> int:
     """Room for samples in a row; 0 where one is held."""
     width = found.largest
     cell = math.prod(column.room) * np.dtype(column.dtype).itemsize if column.code == "numbers" else 0
-    dear = len(found.ends) * width * cell > CHEAP_BYTES or (column.code in PICTURES and width > MOST_PICTURES)
+    dear = len(found.ends) * width * (cell + 8) > CHEAP_BYTES or (column.code in PICTURES and width > MOST_PICTURES)
     if dear:  # for the sake of the first and the last row alone
         width = found.inner
     # a sample that bears the stamp of nothing is told from nothing by its count
