@@ -259,11 +259,14 @@ while True:
             text=True,
             start_new_session=True,
         )
-        assert process.stdout is not None
-        workers = tuple(int(each) for each in process.stdout.readline().split())
-        assert workers
-        os.killpg(process.pid, how)  # as a terminal does
-        _, told = process.communicate(timeout=30)
+        try:
+            assert process.stdout is not None
+            workers = tuple(int(each) for each in process.stdout.readline().split())
+            assert workers
+            os.killpg(process.pid, how)  # as a terminal does
+            _, told = process.communicate(timeout=30)
+        finally:
+            process.kill()
         assert gone(workers)
         if how == signal.SIGINT:
             assert told.count("KeyboardInterrupt") == 1, told  # by the caller alone
