@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from foreact.episodes.bench_replay import memory_of_loops, paced, step_costs, wearable
+from foreact.episodes.bench_replay import drift_ns, memory_of_loops, paced, step_costs, wearable
 from foreact.episodes.bench_video import VideoCosts, VideoMeter
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import describe_machine, jsonable, write_json_atomic
@@ -201,7 +201,7 @@ def _measure_pacing(config: EpisodesBenchConfig, file: Path, figures: _Figures, 
         ("pacing_p99_ms",): pacing.p99_ns / 1e6,
         ("pacing_worst_ms",): float(pacing.lateness_ns.max()) / 1e6,
         ("pacing_in_hand_p99_ms",): float(np.percentile(in_hand, 99)) / 1e6,
-        ("pacing_drift_ms",): pacing.drift_ns / 1e6,
+        ("pacing_drift_ms",): drift_ns(pacing.lateness_ns) / 1e6,
         ("pacing_steps",): pacing.steps,
         ("pacing_dropped",): pacing.dropped,
     }

@@ -15,7 +15,7 @@ from foreact.episodes.sources import Kind, Source, Stream, open_collection
 from foreact.episodes.sources.parts import Part, PartsSource, array_part
 from foreact.episodes.timeline import Timeline
 
-__all__ = ["Memory", "memory_of_loops", "paced", "resident_bytes", "step_costs", "wearable"]
+__all__ = ["Memory", "drift_ns", "memory_of_loops", "paced", "resident_bytes", "step_costs", "wearable"]
 
 STEP_HZ = 30.0
 # name, kind, rate [Hz], shape, clock: what a pair of Project Aria glasses and its machine perception services give.
@@ -103,6 +103,15 @@ def paced(source: Source, seconds: float, report: Callable[[float], None]) -> tu
             told = due / 1e9
             report(told)
     return replayer.pacing(), np.array(late, np.int64)
+
+
+def drift_ns(lateness_ns: np.ndarray) -> float:
+    """Median lateness of the last tenth of steps less that of the first tenth, int64 (steps,) [ns].
+
+    One late step is no drift.
+    """
+    count = -(-len(lateness_ns) // 10)
+    return float(np.median(lateness_ns[-count:]) - np.median(lateness_ns[:count])) if count else 0.0
 
 
 @dataclass(frozen=True)

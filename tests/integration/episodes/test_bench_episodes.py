@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from foreact.episodes.bench_episodes import EpisodesBenchConfig, bench
-from foreact.episodes.bench_replay import STREAMS, memory_of_loops, paced, resident_bytes, step_costs, wearable
+from foreact.episodes.bench_replay import (
+    STREAMS,
+    drift_ns,
+    memory_of_loops,
+    paced,
+    resident_bytes,
+    step_costs,
+    wearable,
+)
 from foreact.episodes.bench_video import VideoMeter
 from foreact.episodes.timeline import Timeline
 
@@ -109,6 +117,13 @@ def test_time_is_kept_against_the_clock() -> None:
     assert pacing.steps + pacing.dropped == 36 and len(in_hand) == pacing.steps
     assert (in_hand[1:] >= pacing.lateness_ns[1:]).all(), "a step is in hand after it was due"
     assert told == pytest.approx([16 / 30, 31 / 30])
+
+
+def test_drift_is_told_from_jitter() -> None:
+    jitter = np.tile([0, 0, 9, 0, 0], 40)
+    jitter[-1] = 1000
+    assert drift_ns(jitter) == 0 and drift_ns(jitter + np.arange(200)) == 180
+    assert drift_ns(np.array([3])) == drift_ns(np.zeros(0, np.int64)) == 0
 
 
 def test_memory_is_seen_to_grow(shared_data: Path) -> None:
