@@ -14,6 +14,7 @@ EXTRAS = {
     "edge": "ONNX export and running it",
     "viz": "videos, plots, reports and Rerun recordings",
     "data": "recordings of others: VRS, MCAP and bags, HDF5, Zarr buffers",
+    "retarget": "a person's hand to robots: dex-retargeting, inverse kinematics",
     "dev": "tests and checks",
 }
 # Import names that differ from the distribution's name by more than "_" for "-".

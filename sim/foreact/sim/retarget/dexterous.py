@@ -251,22 +251,21 @@ class _Package:
 
     def __init__(self, hand: Hand, model: mujoco.MjModel, side: Side, smooth: float) -> None:
         try:
-            import torch
-            from dex_retargeting.optimizer import VectorOptimizer
+            from dex_retargeting import optimizer as package
             from dex_retargeting.robot_wrapper import RobotWrapper
             from dex_retargeting.seq_retarget import SeqRetargeting
         except ModuleNotFoundError as error:
             told = f"{error.name} is not installed; type: pip install 'foreact[retarget,train]'"
             raise ModuleNotFoundError(told) from None
 
-        torch.set_num_threads(1)
+        package.torch.set_num_threads(1)
         prefix, ends = hand.prefix(side), [f"end.{index}" for index in range(2 * len(FINGERS))]
         links = {name: (body, (0.0, 0.0, far)) for name, (body, far) in zip(ends, _tasks(hand, prefix), strict=True)}
         with tempfile.TemporaryDirectory(prefix="foreact-urdf-") as folder:
             file = Path(folder) / "hand.urdf"
             file.write_text(kinematic_urdf(model, links), encoding="utf-8")
             robot = RobotWrapper(str(file))
-        optimizer: Any = VectorOptimizer(
+        optimizer: Any = package.VectorOptimizer(
             robot, _moving(hand, model, prefix), [prefix + hand.palm] * len(ends), ends,
             np.zeros((2, len(ends)), int), norm_delta=smooth,
         )  # fmt: skip
