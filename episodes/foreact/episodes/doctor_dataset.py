@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foreact.episodes.checks.clocks import ClockLine
@@ -122,7 +122,7 @@ def _examine_one(
     for each in dict.fromkeys(examined.findings):
         diagnosis.found.setdefault(each, []).append(key)
     diagnosis.samples += examined.samples
-    diagnosis.summaries.append(examined.summary)
+    diagnosis.summaries.append(replace(examined.summary, key=key))  # a folder of folders has longer names
     diagnosis.figures[key] = {
         "length": examined.summary.length,
         "success": examined.summary.success,

@@ -13,6 +13,7 @@ import numpy as np
 
 from foreact.episodes.checks.clocks import ClockLine
 from foreact.episodes.checks.numbers import Statistics
+from foreact.episodes.checks.whole_set import NEEDS, SHORT
 from foreact.episodes.timeline import COUNTED
 
 __all__ = ["drift_plot", "histogram_plot", "length_plot", "range_plot", "series_plot", "stamp_plot"]
@@ -196,14 +197,14 @@ def drift_plot(lines: Sequence[ClockLine]) -> bytes:
 
 
 def length_plot(lengths: Mapping[str, float], unit: str) -> bytes:
-    """Length of each recording, in order; those below half of the median in red.
+    """Length of each recording, in order; those that are told as short in red.
 
     Args:
         lengths: By key.
         unit: `s` or `steps`.
     """
     values = np.array(list(lengths.values()))
-    short = values < 0.5 * np.median(values)
+    short = (values < SHORT * np.median(values)) & (len(values) >= NEEDS)
     figure, grid = _figure(1.9)
     axes = grid[0, 0]
     axes.bar(np.arange(len(values)), values, width=0.85, color=[BAD if each else GOOD for each in short])

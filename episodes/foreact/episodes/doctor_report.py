@@ -158,8 +158,8 @@ def _section(diagnosis: Diagnosis, key: str, examined: Examination) -> Section:
 def _strips(name: str, runs: Sequence[Run]) -> list[tuple[str, list[Picture]]]:
     found = []
     for run in runs:
-        if run.before:
-            pictures = [_jpeg(each, f"picture {each.index}") for each in run.before]
+        if run.pictures:
+            pictures = [_jpeg(each, f"picture {each.index}") for each in run.pictures]
             found.append((f"{name} stands still from picture {run.start} to {run.stop - 1}", pictures))
     return found
 

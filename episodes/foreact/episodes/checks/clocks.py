@@ -200,7 +200,7 @@ def check_clocks(source: Source, lines: list[ClockLine]) -> Iterator[Finding]:
         elif abs(line.ppm) > DRIFT and abs(line.ppm) > SURE * line.ppm_error:
             way = "fast" if line.ppm > 0 else "slow"
             what = (
-                f"{line.other} runs {abs(line.ppm):.0f} ppm (+- {line.ppm_error:.0f}) {way} against clock "
+                f"{line.other} runs {abs(line.ppm):.0f} ppm (+- {line.ppm_error:.2g}) {way} against clock "
                 f"{line.clock}: "
                 f"{abs(line.ppm) * 3.6:.0f} ms an hour; offset {line.offset_ns / 1e9:.6f} s, spread "
                 f"{line.spread_ns / 1e6:.3g} ms"

@@ -50,13 +50,13 @@ class Run:
         start: First of them.
         stop: One past the last.
         exact: Equal to the bit, not only nearly.
-        before: The picture before the run, if there is one, and those at its beginning, middle and end.
+        pictures: To be shown: the one before the run, two of it, and the one after it, as far as there are any.
     """
 
     start: int
     stop: int
     exact: bool
-    before: tuple[Thumbnail, ...] = ()
+    pictures: tuple[Thumbnail, ...] = ()
 
 
 def chosen_runs(count: int, most: int) -> list[tuple[int, int]]:
@@ -132,9 +132,10 @@ class Pictures:
         self._first: dict[str, int] = {}
         self._middle: list[float] = []
         self._last: tuple[int, np.ndarray] | None = None
-        self._previous: Thumbnail | None = None
+        self._before: tuple[int, np.ndarray] | None = None
+        self._begun: tuple[int, np.ndarray] | None = None
         self._starts = {True: 0, False: 0}
-        self._opening: dict[bool, list[Thumbnail]] = {True: [], False: []}
+        self._opening: list[Thumbnail] = []
         self._at = -1
 
     def add(self, index: int, picture: np.ndarray) -> None:
@@ -143,33 +144,32 @@ class Pictures:
         if index != self._at + 1:
             self._end_runs(self._at + 1)
             self._last, self._starts = None, {True: index, False: index}
+            self._before = self._begun = None
         seen = zlib.crc32(picture.data)
         grid = picture[:: max(picture.shape[0] // GRID, 1), :: max(picture.shape[1] // GRID, 1)]
-        small = None
         if self._wanted and index >= min(self._wanted):
             self._wanted = {each for each in self._wanted if each > index}
-            small = self._small(index, picture)
-            self.shown.append(small)
+            self.shown.append(self._small(index, picture))
         if self._last is not None:
             equal = self._last[0] == seen
             near = equal or self._is_near(self._last[1], grid)
             for exact, holds in ((True, equal), (False, near)):
                 if not holds:
-                    self._end_run(exact, index)
+                    long = exact and self._show and index - self._starts[True] >= FROZEN
+                    self._end_run(exact, index, self._small(index, picture) if long else None)
         self._light(index, picture, grid)
         self._last, self._at = (seen, grid.copy()), index
         self.looked += 1
-        if self._show:  # a strip needs the picture before its run
-            self._keep_for_strips(index, picture, small)
+        if self._show:
+            self._keep_for_strips(index, picture)
 
-    def _keep_for_strips(self, index: int, picture: np.ndarray, small: Thumbnail | None) -> None:
-        exact = self._opening[True]
+    def _keep_for_strips(self, index: int, picture: np.ndarray) -> None:
+        """A copy of the first of a run and of the one before it; small ones only when the run turns out long."""
         if index == self._starts[True]:
-            small = small or self._small(index, picture)
-            self._opening[True] = [self._previous, small] if self._previous else [small]
-        elif len(exact) and index == self._starts[True] + FROZEN - 1:
-            exact.append(small or self._small(index, picture))
-        self._previous = small if index == self._starts[True] else self._previous
+            self._before, self._begun = self._begun, (index, picture.copy())
+        elif index == self._starts[True] + FROZEN - 1 and self._begun is not None:
+            raw = [each for each in (self._before, self._begun, (index, picture)) if each is not None]
+            self._opening = [self._small(*each) for each in raw]
 
     def _small(self, index: int, picture: np.ndarray) -> Thumbnail:
         return Thumbnail(index, thumbnail(picture, self._stream.kind))
@@ -195,7 +195,7 @@ class Pictures:
             if len(known):
                 self._middle.append(float(np.median(known)))
 
-    def _end_run(self, exact: bool, stop: int) -> None:
+    def _end_run(self, exact: bool, stop: int, after: Thumbnail | None = None) -> None:
         start = self._starts[exact]
         self._starts[exact] = stop
         if stop - start < (FROZEN if exact else NEAR_RUN):
@@ -204,9 +204,9 @@ class Pictures:
             return
         if exact:
             self._frozen += stop - start
-        strips = sum(bool(run.before) for run in self.runs)
-        before = tuple(self._opening[True]) if exact and strips < STRIPS else ()
-        self.runs.append(Run(start, stop, exact, before))
+        strips = sum(bool(run.pictures) for run in self.runs)
+        shown = [*self._opening, *([after] if after else [])] if exact and strips < STRIPS else []
+        self.runs.append(Run(start, stop, exact, tuple(shown)))
 
     def _end_runs(self, stop: int) -> None:
         for exact in (True, False):

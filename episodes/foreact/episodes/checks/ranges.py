@@ -132,9 +132,10 @@ class Range:
         elements, units = self._feature.elements, self._feature.units
         outside = sorted(np.flatnonzero(self._outside), key=lambda index: -self._outside[index])
         if len(outside):
+            known = ["" if unit == UNKNOWN else f" {unit}" for unit in units]
             listed = [
                 f"{elements[index]} in {100 * self._outside[index] / self._rows:.3g} % of {self._rows} samples, by up "
-                f"to {self._beyond[index] + self._slack[index]:.4g} {units[index] if units[index] != UNKNOWN else ''}".rstrip()
+                f"to {self._beyond[index] + self._slack[index]:.4g}{known[index]}"
                 for index in outside[:NAMED]
             ]
             more = f" and {len(outside) - NAMED} more" if len(outside) > NAMED else ""
