@@ -122,6 +122,8 @@ def _recordings(config: EpisodesBenchConfig) -> tuple[Path, dict[str, Path]]:
         raise ValueError(f"{dataset} holds no videos/*.mp4; give lerobot=DATASET, a LeRobot dataset with video")
     if missing := [str(path) for path in clips.values() if not path.is_file()]:
         raise ValueError(f"no such video: {', '.join(missing)}; give clips=[VIDEO,...]")
+    if len({name, *clips}) <= max(len(clips), len(config.clips)):
+        raise ValueError(f"two videos have one name among {name}, {', '.join(path.name for path in config.clips)}")
     return dataset, {name: videos[0], **clips}
 
 

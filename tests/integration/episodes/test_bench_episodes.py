@@ -74,6 +74,8 @@ def test_a_run_writes_its_figures(shared_data: Path, tmp_path: Path) -> None:
     assert {"frames of videos", "pacing", "memory"} <= told
     with pytest.raises(ValueError, match="no such video"):
         bench(EpisodesBenchConfig(lerobot=config.lerobot, clips=(tmp_path / "none.mp4",)))
+    with pytest.raises(ValueError, match="two videos have one name"):
+        bench(EpisodesBenchConfig(lerobot=config.lerobot, clips=(clip, clip)))
 
 
 def test_what_must_be_told(tmp_path: Path) -> None:
