@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from foreact.episodes.contract import CameraSpec
 from foreact.episodes.lens import Lens, pinhole
 from foreact.episodes.scene import lens_of
 from foreact.episodes.sources import Source, Stream
 from foreact.episodes.sources.parts import Part, PartsSource
 from foreact.episodes.sync import Interpolate, Track
 
-__all__ = ["PointClouds"]
+__all__ = ["PointClouds", "lens_of_contract"]
 
 METRES = {"m": 1.0, "mm": 0.001}
 ELEMENTS = ("x", "y", "z", "r", "g", "b")
@@ -182,14 +183,23 @@ def _world(source: Source, frame: str) -> Track | None:
 
 def _of_store(path: Path, camera: str) -> Lens | None:
     """A camera of our own store, whose contract has what its recordings do not say."""
+    from foreact.episodes.arrays import StoreError
     from foreact.episodes.store import EpisodeStore
 
     if not ((path / "zarr.json").is_file() and (path / "episodes").is_dir()):
         return None
-    spec = next((each for each in EpisodeStore.open(path).contract.cameras if each.name == camera), None)
+    try:
+        cameras = EpisodeStore.open(path).contract.cameras
+    except StoreError:  # a store of recordings of any kind has no contract
+        return None
+    spec = next((each for each in cameras if each.name == camera), None)
     if spec is None or not spec.intrinsics_known:
         return None
-    # its pixel centres are at +0.5, and its cameras look along -z with y up
+    return lens_of_contract(spec)
+
+
+def lens_of_contract(spec: CameraSpec) -> Lens:
+    """A camera of a contract, whose pixel centres are at +0.5, and which looks along -z with y up."""
     lens = pinhole(spec.fx, spec.fy, spec.cx - 0.5, spec.cy - 0.5)
     if spec.mount == "unknown":
         return lens
