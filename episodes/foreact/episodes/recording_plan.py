@@ -24,6 +24,7 @@ Opener = Callable[[str], AbstractContextManager[Source]]
 MOST_PICTURES = 8  # of one stream in a row
 MOST_BYTES = 1 << 29  # of one column of numbers of one recording, which lerobot holds in memory
 CHEAP_BYTES = 1 << 20  # of one column: below it all rows get the room that the first and the last need
+FASTEST_HZ = 10_000
 MOST_LABELS = 1 << 24
 SMALLEST_VIDEO = 64  # pixels a side
 
@@ -92,7 +93,9 @@ def planned(
     labels = {each.tag: scan.labels[_form(each)] for each in columns if _form(each) in scan.labels}
     if video:
         columns = [replace(each, lossy=_as_video(each)) for each in columns]
-    return Plan(tuple(columns), labels, max(1, round(rate)), scan.driver, scan.left_out, tuple(scan.skipped))
+    return Plan(
+        tuple(columns), labels, min(max(1, round(rate)), FASTEST_HZ), scan.driver, scan.left_out, tuple(scan.skipped)
+    )
 
 
 def _steps(source: Source, driver: str | float) -> np.ndarray:
@@ -125,7 +128,9 @@ def _look(scan: _Scan, key: str, source: Source, driver: str | float) -> None:
     if not isinstance(chosen, str):
         scan.periods.append(1e9 / chosen)
     elif len(steps) > 1 and source.streams[chosen].clock not in COUNTED:
-        scan.periods.append(float(np.median(np.diff(steps))))
+        period = float(np.median(np.diff(steps)))
+        bursts = period < 1e9 / FASTEST_HZ  # no rate of a recording, but of the writing of it
+        scan.periods.append((steps[-1] - steps[0]) / (len(steps) - 1) if bursts else period)
     elif rate := source.streams[chosen].rate_hz:
         scan.periods.append(1e9 / rate)
     scan.left_out[key] = reasons

@@ -111,7 +111,15 @@ def test_labels_wider_than_a_picture_come_back() -> None:
 def test_a_rate_drives_from_the_first_stamp_to_the_last() -> None:
     found = open_rows(CAMERA, driver=1e8)
     assert column(found, "time_ns") == [[10], [20], [30]]
-    assert table(CAMERA, driver=1e8)[0].fps == 100_000_000
+    assert table(CAMERA, driver=1e8)[0].fps == 10_000
+
+
+def test_the_frame_rate_is_the_median_or_of_bursts_the_mean() -> None:
+    def fps(stamps: list[int]) -> int:
+        return table(stream("x", "vector", np.zeros(len(stamps)), stamps))[0].fps
+
+    assert fps([each * 33_000_000 for each in (0, 1, 2, 3, 40)]) == 30
+    assert fps([0, 2, 4, 6, 8 * 10**9]) == 1 and fps([0, 2, 4, 6, 10**8]) == 40 and fps([7]) == 1
 
 
 def test_what_has_no_place_is_told() -> None:
