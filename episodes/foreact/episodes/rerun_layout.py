@@ -61,7 +61,8 @@ def _recording(scene: Scene, recording: str, *, narrow: bool) -> Any:
     """All of one recording: in columns, or where there is little room one above the other."""
     import rerun.blueprint as rrb
 
-    pictures, spaces = _pictures(scene.of(recording)), _spaces(scene, recording)
+    pictures = _pictures(scene.of(recording), f"{recording}: " if narrow else "")
+    spaces = _spaces(scene, recording)
     first, more = _plots(scene, recording)
     tabs = [rrb.Vertical(*first, name="plots")] if first else []
     tabs += [
@@ -89,22 +90,22 @@ def _column_of_pictures(pictures: Sequence[Any]) -> Any:
     return rrb.Vertical(pictures[0], small, row_shares=[3, 2])
 
 
-def _pictures(shown: Sequence[Shown]) -> list[Any]:
+def _pictures(shown: Sequence[Shown], whose: str) -> list[Any]:
     """The one to look at first, what belongs to it, the rest."""
-    import rerun.blueprint as rrb
-
     cameras = [each for each in shown if each.stream.kind == "image"]
     ranked = sorted(cameras, key=_importance)
     main = ranked[0].name.partition(".")[2] if ranked else ""
     others = [each for each in shown if each.stream.kind in ("depth", "segmentation")]
     beside = [each for each in others if each.name.partition(".")[2] == main]
     rest = [each for each in (*ranked[1:], *others) if each not in beside]
-    return [_picture(rrb, each) for each in (*ranked[:1], *beside, *rest)]
+    return [_picture(each, whose) for each in (*ranked[:1], *beside, *rest)]
 
 
-def _picture(rrb: Any, shown: Shown) -> Any:
+def _picture(shown: Shown, whose: str) -> Any:
+    import rerun.blueprint as rrb
+
     turned = " (turned upright)" if shown.turned else ""
-    return rrb.Spatial2DView(origin=shown.entity, name=f"{shown.name.removeprefix('camera.')}{turned}")
+    return rrb.Spatial2DView(origin=shown.entity, name=f"{whose}{shown.name.removeprefix('camera.')}{turned}")
 
 
 def _importance(shown: Shown) -> tuple[int, int, int, str]:
