@@ -207,8 +207,8 @@ COMMANDS: tuple[Command, ...] = (
         "foreact.episodes.convert",
         "ConvertConfig",
         "convert",
-        "Convert an episode store to a LeRobotDataset, or one to a store.",
-        "foreact convert data/r data/r_lerobot to=lerobot",
+        "Convert recordings to our store, a LeRobotDataset or MCAP.",
+        "foreact convert recording.vrs data/r to=store",
         positional=("source", "out"),
     ),
     Command(

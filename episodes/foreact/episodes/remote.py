@@ -104,10 +104,11 @@ class RemoteFiles(Files):
     @override
     def folders(self, folder: str) -> list[str]:
         try:
-            found = self._files.ls(f"{self._root}/{folder}", detail=False)
+            found = self._files.ls(f"{self._root}/{folder}", detail=True)
         except Exception as error:
             raise OSError(f"{self.name}/{folder} cannot be listed: {type(error).__name__} {error}") from error
-        return sorted(str(each).rstrip("/").rpartition("/")[2] for each in found)
+        names = (str(each["name"]).rstrip("/") for each in found if each["type"] == "directory")
+        return sorted(name.rpartition("/")[2] for name in names)
 
     def _cat(self, file: str, start: int | None, stop: int | None) -> bytes:
         try:

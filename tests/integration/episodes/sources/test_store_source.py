@@ -61,6 +61,21 @@ def test_what_is_read_is_what_was_written(store: Path, episode: Episode) -> None
         assert [source.streams[name].kind for name in ("camera.front", "depth.front")] == ["image", "depth"]
 
 
+def test_a_store_in_a_bucket_gives_the_same(store: Path, episode: Episode) -> None:
+    files = pytest.importorskip("fsspec").filesystem("memory")
+    files.put(str(store), "/bucket/episodes", recursive=True)
+    try:
+        collection = open_collection("memory://bucket/episodes")
+        assert collection.keys() == ("reach-v3-00000",)
+        with collection.open("reach-v3-00000") as source:
+            assert np.array_equal(source.stamps("action"), episode.streams["action"].time_ns)
+            assert np.array_equal(
+                np.asarray(source.read("camera.front", 1)), episode.streams["camera.front.rgb"].data[1]
+            )
+    finally:
+        files.rm("/bucket", recursive=True)
+
+
 def test_a_folder_that_is_no_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "episodes").mkdir()
     (tmp_path / "zarr.json").write_text("{}")
