@@ -8,13 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from foreact.cli.app import app
+from foreact.episodes.film import read_film
 from foreact.episodes.sources import SourceError
 from foreact.sim.reenact import ReenactConfig, adroit_door, reenact
 from foreact.sim.reenact.adroit_door import AdroitDoor, door_model
@@ -174,8 +174,7 @@ def test_a_film_and_a_sheet_show_the_arm_move(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["replay", *arguments, f"out={config.out}"])
     assert result.exit_code == 0, result.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.mp4", "one.png", "report.json", "sheet.png"}
-    with av.open(str(tmp_path / "out/one.mp4")) as film:
-        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
+    frames = read_film(tmp_path / "out/one.mp4").astype(int)
     assert len(frames) == 9 and frames[0].shape == (24 + 288, 2 * 384, 3)
     drawn = [frame[24:, :384] for frame in frames]
     assert np.ptp(drawn[0]) > 60, "not blank"
