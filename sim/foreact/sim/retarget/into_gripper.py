@@ -17,7 +17,7 @@ from foreact.sim.retarget.config import GripperConfig
 from foreact.sim.retarget.film import Shown, draw
 from foreact.sim.retarget.gripper import Commands, Gripper, wrist_mount
 from foreact.sim.retarget.hand_track import HandTrack, hand_track
-from foreact.sim.retarget.poses import composed, rotated
+from foreact.sim.retarget.poses import composed, finite_rows, rotated
 from foreact.sim.retarget.reach import Placement, Reach, Reached, Reacher, place_before
 from foreact.sim.retarget.relative import relative
 from foreact.sim.retarget.retarget import Found
@@ -48,6 +48,10 @@ def into_gripper(config: GripperConfig, source: Source) -> Found:
     commands, told, cpu_ms = _commands(config, track, carrier.arm.opening if carrier else OPENING)
     reached = carrier.follow(commands) if carrier else None
     actions = None if track.cameras is None else _actions(commands, track.cameras, config.ahead)
+    if actions is not None and (short := int((commands.known & ~finite_rows(actions)).sum())):
+        told.append(
+            f"{short} of {len(actions)} frames have no action.relative: it takes {config.ahead} known frames (ahead=)"
+        )
     notes = (*track.notes, *told)
     figures = _figures(config, track, commands, cpu_ms) | {
         "relative_actions": None if actions is None else {"ahead": config.ahead, "frame": "camera at the time"},

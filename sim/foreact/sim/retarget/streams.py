@@ -11,6 +11,7 @@ from foreact.episodes.sources.mcap_writer import write_mcap
 from foreact.episodes.sources.parts import Part, PartsSource, array_part
 from foreact.episodes.sources.protocol import Stream
 from foreact.sim.retarget.hand_track import HandTrack
+from foreact.sim.retarget.poses import finite_rows
 
 __all__ = ["Rows", "write_streams"]
 
@@ -19,7 +20,7 @@ POSE_UNIT = "m,m,m,1,1,1,1"
 
 
 class Rows:
-    """Streams on the stamps of a hand, without the frames before the hand was known.
+    """Streams on the stamps of a hand, each without the frames in which it has nothing to say.
 
     Args:
         track: The hand.
@@ -43,13 +44,16 @@ class Rows:
         self, name: str, values: np.ndarray, kind: str, unit: str, elements: tuple[str, ...], frame: str, child: str,
         about: str,
     ) -> None:  # fmt: skip
-        rows = np.asarray(values, np.float64)[self._known]
-        shape = rows.shape[1:]
+        values = np.asarray(values, np.float64)
+        chosen = self._known & finite_rows(values)  # what is not known is not there, rather than NaN
+        if not chosen.any():
+            return
+        rows, shape = values[chosen], values.shape[1:]
         assert kind in ("vector", "pose")
         stream = Stream(
             name, kind, shape, "float64", unit, self._track.clock, None, elements, frame, child, about
         )  # fmt: skip
-        self.parts.append(array_part(stream, self._track.stamps[self._known], rows))
+        self.parts.append(array_part(stream, self._track.stamps[chosen], rows))
 
 
 def write_streams(
