@@ -129,10 +129,7 @@ class Numbers:
             return None
         rows = self.rows()
         known = self._counts > 0
-        quantiles = np.zeros((len(QUANTILES), rows.shape[1]))
-        seen = np.isfinite(rows).any(0)
-        rows = np.where(np.isfinite(rows), rows, np.nan)
-        quantiles[:, seen] = np.nanquantile(rows[:, seen], QUANTILES, axis=0)
+        quantiles = _quantiles(rows, QUANTILES)
         std = np.sqrt(self._squares / np.maximum(self._counts, 1))
         low, high, mean = (np.where(known, each, 0.0) for each in (self._low, self._high, self._mean))
         return Statistics(low, high, mean, np.where(known, std, 0.0), quantiles)
@@ -213,7 +210,7 @@ class Numbers:
         steps = np.abs(np.diff(rows, axis=0))
         steps[~np.isfinite(steps)] = 0.0
         usual = np.quantile(steps, 0.95, axis=0)
-        low, high = np.nanquantile(np.where(np.isfinite(rows), rows, np.nan), (0.05, 0.95), axis=0)
+        low, high = _quantiles(rows, (0.05, 0.95))
         limit = np.maximum(JUMP_TIMES * usual, JUMP_SHARE * (high - low))
         for index in np.flatnonzero((steps.max(0) > limit) & (limit > 0)):
             if len(np.unique(rows[:, index])) <= CONTINUOUS:
@@ -230,6 +227,17 @@ def _is_command(stream: Stream) -> bool:
     """Whether a stream is what a robot was told or where it stood."""
     first = stream.name.split(".")[0]
     return first in ("action", "state", "actions", "observation") or stream.kind == "pose"
+
+
+def _quantiles(rows: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
+    """Of the finite numbers of each element, (len(shares), E); 0 where there are none."""
+    found = np.zeros((len(shares), rows.shape[1]))
+    finite = np.isfinite(rows)
+    whole = finite.all(0)
+    found[:, whole] = np.quantile(rows[:, whole], shares, axis=0)
+    for index in np.flatnonzero(~whole & finite.any(0)):  # numpy goes through them one by one as well
+        found[:, index] = np.quantile(rows[finite[:, index], index], shares)
+    return found
 
 
 def _run_lengths(mask: np.ndarray) -> np.ndarray:
