@@ -15,6 +15,7 @@ EXTRAS = {
     "viz": "videos, plots, reports and Rerun recordings",
     "data": "recordings of others: VRS, MCAP and bags, HDF5, Zarr buffers",
     "retarget": "a person's hand to robots: dex-retargeting, inverse kinematics",
+    "points": "depth to point clouds: Open3D",
     "dev": "tests and checks",
 }
 # Import names that differ from the distribution's name by more than "_" for "-".
