@@ -33,7 +33,8 @@ def normalise(command: str, config_type: type[Any], override: str) -> str:
     """Rewrite one typed override in Hydra's grammar.
 
     A named configuration (`policy=tiny`) selects a YAML file; a text or a path is taken as typed, so that spaces, `~`
-    and leading zeros need no second quoting; everything else is forced in, and the door checks it.
+    and leading zeros need no second quoting, and so are the texts of a plain list; everything else is forced in, and
+    the door checks it.
 
     Args:
         command: the command whose configuration is composed.
@@ -55,10 +56,19 @@ def normalise(command: str, config_type: type[Any], override: str) -> str:
             raise DoorError(f"{key}={value}: there is no such named configuration.{near(value, options)}")
         return f"{command}/{key.replace('.', '/')}@{key}={value}"
     if _takes_text(field_type(config_type, key)) and _is_bare(value):
-        # In Hydra's quotes a backslash is plain unless quotes follow it.
-        escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), value)
-        return f"++{key}='{escaped}'"
+        return f"++{key}={_quoted(value)}"
+    if field_type(config_type, key) in TEXT_LISTS and (words := re.fullmatch(r"\[([^\[\]'\"$\\]*)\]", value)):
+        texts = [word.strip() for word in words[1].split(",") if word.strip()]
+        return f"++{key}=[{','.join(map(_quoted, texts))}]"
     return f"++{key}={value}"
+
+
+TEXT_LISTS = (tuple[str, ...], tuple[Path, ...])  # [00,1] are texts there, not numbers
+
+
+def _quoted(text: str) -> str:
+    # In Hydra's quotes a backslash is plain unless quotes follow it.
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text) + "'"
 
 
 def _takes_text(hint: Any) -> bool:

@@ -19,6 +19,8 @@ class Policy:
 class Config:
     out: Path = Path("x")
     policy: Policy = field(default_factory=Policy)
+    names: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
 
 
 @pytest.fixture
@@ -65,6 +67,18 @@ def test_a_command_without_a_yaml_file_composes_from_overrides_alone(conf: str) 
 def test_texts_and_paths_are_taken_as_typed(conf: str, text: str) -> None:
     composed = compose(conf, Config, [f"out={text}", f"policy.name={text}"])
     assert composed["out"] == text and composed["policy"]["name"] == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("[24]", ["24"]), ("[00,1.0,true]", ["00", "1.0", "true"]), ("[]", []), ("[a, b c ,d]", ["a", "b c", "d"]),
+        ("[action=hold, audio.*]", ["action=hold", "audio.*"]), ("['a,b',\"c\"]", ["a,b", "c"]),
+    ],
+)  # fmt: skip
+def test_texts_of_a_list_are_taken_as_typed(conf: str, typed: str, names: list[str]) -> None:
+    assert compose(conf, Config, [f"names={typed}", "counts=[24]"])["names"] == names
+    assert compose(conf, Config, [f"names={typed}", "counts=[24]"])["counts"] == [24]
 
 
 @pytest.mark.parametrize("override", ["alone", "=3", ""])
