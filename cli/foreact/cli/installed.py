@@ -16,6 +16,7 @@ EXTRAS = {
     "data": "recordings of others: VRS, MCAP and bags, HDF5, Zarr buffers",
     "retarget": "a person's hand to robots: dex-retargeting, inverse kinematics",
     "points": "depth to point clouds: Open3D",
+    "remote": "stores at addresses: memory, HTTP and others by fsspec",
     "dev": "tests and checks",
 }
 # Import names that differ from the distribution's name by more than "_" for "-".
