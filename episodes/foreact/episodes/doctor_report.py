@@ -26,7 +26,7 @@ PAGE, FIGURES = "report.html", "report.json"
 TEMPLATE = "doctor_report.html.j2"
 STREAMS_PLOTTED = 4  # of numbers, a recording
 CLOCKS_PLOTTED = 4
-SHOWN = 6  # names in a row
+SHOWN = 3  # names in a row
 HISTOGRAMS = 28  # elements beyond which a stream is not drawn
 
 
@@ -135,7 +135,7 @@ def _section(diagnosis: Diagnosis, key: str, examined: Examination) -> Section:
     section = Section(
         key,
         f"{length:.4g} {unit}, {len(examined.streams)} streams, {examined.samples} samples read{outcome}",
-        [(each.severity, each.stream, each.what) for each in dict.fromkeys(examined.findings)],
+        _by_words(examined) if len(diagnosis.keys) > 1 else [],  # of one alone the table above says it all
     )
     for name, shown in examined.shown.items():
         pictures = [_jpeg(each, f"{name}, picture {each.index}") for each in shown]
@@ -153,6 +153,14 @@ def _section(diagnosis: Diagnosis, key: str, examined: Examination) -> Section:
         plot = doctor_plots.drift_plot(drawn[:CLOCKS_PLOTTED])
         section.plots.append(_plot(plot, "Second clocks against the clock that stamps, and the line through them"))
     return section
+
+
+def _by_words(examined: Examination) -> list[tuple[str, str, str]]:
+    """Severity, streams and words of what was found in a recording; streams of the same words share a line."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for each in dict.fromkeys(examined.findings):
+        groups.setdefault((each.severity, each.what), []).append(each.stream)
+    return [(severity, _few(streams), what) for (severity, what), streams in groups.items()]
 
 
 def _strips(name: str, runs: Sequence[Run]) -> list[tuple[str, list[Picture]]]:

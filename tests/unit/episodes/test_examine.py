@@ -186,3 +186,14 @@ def test_recordings_are_compared_with_each_other(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "open_collection", lambda path: never)
     outcome = doctor_dataset(DoctorDatasetConfig(tmp_path))
     assert outcome.failed and "success is not reached in 3 of the 3" in outcome.rows[0][3]
+
+
+def test_log_times_of_a_bag_that_wander_against_the_headers_are_told() -> None:
+    def lags(least: int, most: int) -> list[tuple[str, str, str]]:
+        told: Any = {"state": {"least": least * MS, "median": 5 * MS, "most": most * MS}}
+        return found(recording(metadata={"log_after_header_ns": told}))
+
+    assert lags(1, 90) == []
+    words = "ms after header stamps, 5.0 ms in the middle"
+    assert lags(-3, 9) == [("state", "remark", f"log times lie -3.0 to 9.0 {words}")]
+    assert lags(1, 150) == [("state", "remark", f"log times lie 1.0 to 150.0 {words}")]

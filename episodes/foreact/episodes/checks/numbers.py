@@ -149,7 +149,9 @@ class Numbers:
             what = f"never changes: {named(self._stream, which, len(still))}"
             if len(still) == 1:
                 what = f"never changes: always {self._low[0]:.6g}"
-            elif len(which) == len(still):
+            elif len(which) > NAMED and len(self._stream.elements) != len(still):
+                what = f"never changes: {len(which)} of its {len(still)} elements"
+            if len(which) == len(still) > 1:
                 what = f"never changes: none of its {len(still)} elements"
             yield Finding(name, "remark", "constant", what)
         yield from self._stuck(rows, still)
