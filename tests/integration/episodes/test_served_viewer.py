@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("rerun")
 
-from foreact.episodes.rerun_viewer import served_viewer
+from foreact.episodes.rerun_viewer import native_viewer, served_viewer
 
 
 def free_port() -> int:
@@ -38,3 +38,11 @@ def test_it_listens_on_loopback_and_ends_with_the_replay() -> None:
     while listening(ports) and time.monotonic() < end:
         time.sleep(0.05)
     assert not listening(ports)
+
+
+def test_a_window_needs_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(RuntimeError, match="neither DISPLAY nor WAYLAND_DISPLAY is set: type web=true"):
+        native_viewer(free_port()).__enter__()
