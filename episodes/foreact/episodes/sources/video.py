@@ -280,6 +280,7 @@ class Video:
         if self._ended:
             self._packets = None  # it gives nothing after the end, wherever is sought to
         if packet is not None and packet.is_corrupt:
+            self._damage(self._packet)  # what comes behind it would lean on a frame that is not there
             return
         try:
             frames = self._stream.codec_context.decode(packet if whole else None)
