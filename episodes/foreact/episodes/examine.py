@@ -257,8 +257,9 @@ def _summary(source: Source, seen: dict[str, Health], reading: _Reading) -> Summ
 
 
 def _success(source: Source, statistics: dict[str, Statistics]) -> bool | None:
-    said = source.metadata.get("success")
-    return said if isinstance(said, bool) else _any_above(statistics, SUCCESS)
+    said, unknown = source.metadata.get("success"), source.metadata.get("unknown")
+    told = isinstance(said, bool) and not (isinstance(unknown, list | tuple) and "success" in unknown)  # of imports
+    return bool(said) if told else _any_above(statistics, SUCCESS)
 
 
 def _any_above(statistics: dict[str, Statistics], names: tuple[str, ...]) -> bool | None:

@@ -197,3 +197,8 @@ def test_log_times_of_a_bag_that_wander_against_the_headers_are_told() -> None:
     words = "ms after header stamps, 5.0 ms in the middle"
     assert lags(-3, 9) == [("state", "remark", f"log times lie -3.0 to 9.0 {words}")]
     assert lags(1, 150) == [("state", "remark", f"log times lie 1.0 to 150.0 {words}")]
+
+
+def test_an_import_that_does_not_know_its_outcome_is_no_failure() -> None:
+    assert examine(recording(metadata={"success": False})).summary.success is False
+    assert examine(recording(metadata={"success": False, "unknown": ["seed", "success"]})).summary.success is None
