@@ -13,7 +13,7 @@ from pathlib import Path
 
 from foreact.episodes.arrays import StoreError
 from foreact.episodes.convert_parts import chosen, differences, dropped, require_drops, without
-from foreact.episodes.convert_work import place
+from foreact.episodes.convert_work import model_digest, place
 from foreact.episodes.lerobot_check import psnr, require_same_in_lerobot
 from foreact.episodes.lerobot_merge import merge
 from foreact.episodes.lerobot_part import require_lerobot, write_part
@@ -69,7 +69,7 @@ def convert_lerobot(
         driver = float(driver)
     asked: dict[str, JSON] = {
         "source": place(source), "to": "lerobot", "recordings": list(recordings), "drop": list(drop),
-        "driver": driver, "video": video, "anonymise": str(anonymise.resolve()) if anonymise else "",
+        "driver": driver, "video": video, "anonymise": model_digest(anonymise),
     }  # fmt: skip
     if out.exists():
         raise StoreError(f"{out} exists; choose another out= or delete it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,7 +18,7 @@ from foreact.episodes.partial import PartialFolder
 from foreact.episodes.remote import address
 from foreact.episodes.sources import Collection, Source, SourceError, open_collection
 
-__all__ = ["Asked", "Done", "convert_each", "figures", "place", "require_all_dropped"]
+__all__ = ["Asked", "Done", "convert_each", "figures", "model_digest", "place", "require_all_dropped"]
 
 NOTES = 20  # shown
 
@@ -51,7 +52,7 @@ class Asked:
     @property
     def identity(self) -> dict[str, JSON]:
         """By which a conversion that was stopped is known again."""
-        model = None if self.anonymise is None else str(self.anonymise.resolve())
+        model = model_digest(self.anonymise)
         return {
             "source": place(self.source), "drop": list(self.drop), "anonymise": model, "verify": self.verify
         }  # fmt: skip
@@ -66,6 +67,15 @@ class Done:
     dropped: dict[str, str] = field(default_factory=dict)
     reencoded: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def model_digest(model: Path | None) -> str:
+    """SHA-256 of a model's file, so that a conversion is not continued with another; empty without one.
+
+    Raises:
+        FileNotFoundError: It is not there.
+    """
+    return "" if model is None else hashlib.sha256(model.read_bytes()).hexdigest()
 
 
 def place(source: Path) -> str:
