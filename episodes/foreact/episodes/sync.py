@@ -210,13 +210,10 @@ def _mixed_numbers(first: np.ndarray, second: np.ndarray, share: float) -> np.nd
 
 
 def _mixed_pose(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
-    if first.dtype != np.float64 or second.dtype != np.float64:
-        place = first[:3] + share * (second[:3] - first[:3])
-        return np.concatenate([place, slerp(first[3:], second[3:], share)])
-    x, y, z = first[:3].tolist()
-    x1, y1, z1 = second[:3].tolist()
+    x, y, z, *turn = first.tolist()
+    x1, y1, z1, *turn1 = second.tolist()
     place = x + share * (x1 - x), y + share * (y1 - y), z + share * (z1 - z)
-    return np.array(place + _along_arc(first[3:], second[3:], share))
+    return np.array(place + _along_arc(*turn, *turn1, share))
 
 
 def slerp(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
@@ -232,27 +229,29 @@ def slerp(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     Returns:
         Unit quaternion, float64 (4,).
     """
-    return np.array(_along_arc(first.astype(np.float64), second.astype(np.float64), share))
+    return np.array(_along_arc(*first.tolist(), *second.tolist(), share))
 
 
-def _along_arc(first: np.ndarray, second: np.ndarray, share: float) -> tuple[float, ...]:
+def _along_arc(
+    w: float, x: float, y: float, z: float, w1: float, x1: float, y1: float, z1: float, share: float
+) -> tuple[float, float, float, float]:
     """`slerp` in plain numbers: for four of them arrays cost more than they save."""
-    if (square := first.dot(first)) != 1.0:
-        first = first / math.sqrt(square)
-    if (square := second.dot(second)) != 1.0:
-        second = second / math.sqrt(square)
-    cosine, sign = first.dot(second), 1.0
+    w, x, y, z = _unit(w, x, y, z)
+    w1, x1, y1, z1 = _unit(w1, x1, y1, z1)
+    cosine, sign = w * w1 + x * x1 + y * y1 + z * z1, 1.0
     if cosine < 0:
         cosine, sign = -cosine, -1.0
-    angle = float(np.arccos(1.0 if cosine > 1 else cosine))
-    w, x, y, z = first.tolist()
+    angle = 0.0 if cosine > 1 else math.acos(cosine)
     if angle < 1e-9:
         return w, x, y, z
-    # q(s) = (sin((1 - s) a) q0 + sin(s a) q1) / sin a
-    a, b, sine = math.sin((1 - share) * angle), sign * math.sin(share * angle), math.sin(angle)
-    w1, x1, y1, z1 = second.tolist()
-    mixed = (a * w + b * w1) / sine, (a * x + b * x1) / sine, (a * y + b * y1) / sine, (a * z + b * z1) / sine
-    array = np.array(mixed)
-    length = math.sqrt(array.dot(array)) or math.nan
-    w, x, y, z = mixed
+    # q(s) = (sin((1 - s) a) q0 + sin(s a) q1) / sin a, and of length 1 whatever was lost by rounding
+    a, b = math.sin((1 - share) * angle), sign * math.sin(share * angle)
+    return _unit(a * w + b * w1, a * x + b * x1, a * y + b * y1, a * z + b * z1)
+
+
+def _unit(w: float, x: float, y: float, z: float) -> tuple[float, float, float, float]:
+    square = w * w + x * x + y * y + z * z
+    if square == 1.0:
+        return w, x, y, z
+    length = math.sqrt(square) or math.nan
     return w / length, x / length, y / length, z / length

@@ -80,8 +80,9 @@ def test_a_window_is_read_at_once() -> None:
 
 def numpy_mixed(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     """Linear, and along the great arc, in arrays of NumPy (Shoemake 1985)."""
+    first, second = first.astype(float), second.astype(float)
     place = first[:3] + share * (second[:3] - first[:3])
-    a, b = (each / np.linalg.norm(each) for each in (first[3:].astype(float), second[3:].astype(float)))
+    a, b = (each / np.linalg.norm(each) for each in (first[3:], second[3:]))
     cosine = float(a @ b)
     if cosine < 0:
         b, cosine = -b, -cosine
@@ -104,8 +105,8 @@ def test_poses_in_plain_numbers_are_those_of_arrays(dtype: type) -> None:
         assert picked is not None
         place, share = time_ns // 1000, time_ns % 1000 / 1000
         wanted = numpy_mixed(poses[place], poses[place + 1], share) if share else poses[place]
-        # sin and a sum may be rounded differently by another build of NumPy: two ulp
-        np.testing.assert_allclose(np.asarray(picked.value), wanted, rtol=1e-15, atol=4e-16)
+        # sums are rounded in another order, and near an angle of 0 the arc cosine makes much of it
+        np.testing.assert_allclose(np.asarray(picked.value), wanted, rtol=1e-13, atol=1e-13)
         assert np.asarray(picked.value).dtype == (np.float64 if share else dtype)
 
 
