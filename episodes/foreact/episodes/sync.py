@@ -213,7 +213,7 @@ def _mixed_pose(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarr
     x, y, z, *turn = first.tolist()
     x1, y1, z1, *turn1 = second.tolist()
     place = x + share * (x1 - x), y + share * (y1 - y), z + share * (z1 - z)
-    return np.array(place + _along_arc(*turn, *turn1, share))
+    return np.array(place + _along_arc(share, *turn, *turn1))
 
 
 def slerp(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
@@ -229,11 +229,11 @@ def slerp(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     Returns:
         Unit quaternion, float64 (4,).
     """
-    return np.array(_along_arc(*first.tolist(), *second.tolist(), share))
+    return np.array(_along_arc(share, *first.tolist(), *second.tolist()))
 
 
 def _along_arc(
-    w: float, x: float, y: float, z: float, w1: float, x1: float, y1: float, z1: float, share: float
+    share: float, w: float, x: float, y: float, z: float, w1: float, x1: float, y1: float, z1: float
 ) -> tuple[float, float, float, float]:
     """`slerp` in plain numbers: for four of them arrays cost more than they save."""
     w, x, y, z = _unit(w, x, y, z)

@@ -50,7 +50,9 @@ def parts() -> Iterator[Part]:
     ]
     yield Part(Stream("mixed", "vector", (None,), "int16"), RNG_STAMPS, mixed.__getitem__)
     texts = ["", "grasp the cup", "\ud800 half", "Käse 🧀", "\0"]
-    yield Part(Stream("said", "text", (), "str"), RNG_STAMPS, texts.__getitem__, lambda start, stop: [*texts[start:stop]])
+    yield Part(
+        Stream("said", "text", (), "str"), RNG_STAMPS, texts.__getitem__, lambda start, stop: [*texts[start:stop]]
+    )
     blobs = [b"", b"\0\xff", bytes(300_000), b"x", b""]
     yield Part(Stream("radar/raw topic", "bytes", (None,), "bytes"), RNG_STAMPS, blobs.__getitem__)
     yield packed(rng)
