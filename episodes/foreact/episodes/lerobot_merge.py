@@ -1,4 +1,4 @@
-"""One LeRobotDataset v3.0 from datasets of one episode each, row group by row group.
+"""One LeRobotDataset v3.0 from datasets of one episode each, some rows at a time.
 
 lerobot's own tool reads all that it has merged again for each dataset and holds the pictures in memory.
 """
@@ -19,6 +19,7 @@ __all__ = ["merge"]
 
 FILE_BYTES = 100 << 20  # of a table, before compression
 FILES = 1000  # in a folder
+ROWS = 64  # of a row group
 MOVED = ("min", "max", "mean", "q01", "q10", "q50", "q90", "q99")  # statistics that move with what is counted
 DATA = "data/chunk-{:03d}/file-{:03d}.parquet"
 VIDEO = "videos/{}/chunk-{:03d}/file-{:03d}.mp4"
@@ -75,35 +76,43 @@ class _Merged:
         self._episodes.append(row)
 
     def _copy(self, part: Path, number: int, task: int) -> int:
-        """Copy rows, counted anew."""
+        """Copy rows, counted anew, some at a time: pictures of an episode may be larger than memory."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(part / DATA.format(0, 0)) as file:
-            table = file.read()
-        count = table.num_rows
-        new = {"episode_index": [number] * count, "task_index": [task] * count}
-        new["index"] = list(range(self.rows, self.rows + count))
-        for name, values in new.items():
-            place = table.schema.get_field_index(name)
-            table = table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type))
-        self._writer_for(table).write_table(table.replace_schema_metadata(_metadata(table)))
-        self._written += table.nbytes
-        self.rows += count
-        return count
+        first = self.rows
+        with pq.ParquetFile(part / DATA.format(0, 0), pre_buffer=False) as file:
+            if self._writer is None or self._written + _bytes(file) > FILE_BYTES:
+                self._begin(file.schema_arrow)
+            writer: Any = self._writer
+            self._written += _bytes(file)
+            for batch in file.iter_batches(ROWS):
+                table, count = pa.Table.from_batches([batch]), batch.num_rows
+                new = {"episode_index": [number] * count, "task_index": [task] * count}
+                new["index"] = list(range(self.rows, self.rows + count))
+                for name, values in new.items():
+                    place = table.schema.get_field_index(name)
+                    field = table.schema.field(place)
+                    table = table.set_column(place, field, pa.array(values, field.type))
+                writer.write_table(table.replace_schema_metadata(_metadata(file.schema_arrow)))
+                self.rows += count
+        pa.default_memory_pool().release_unused()
+        return self.rows - first
 
-    def _writer_for(self, table: pa.Table) -> Any:
+    def _begin(self, schema: pa.Schema) -> None:
+        """Begin the next file."""
         import pyarrow.parquet as pq
 
-        if self._writer is None or self._written + table.nbytes > FILE_BYTES:
-            if self._writer is not None:
-                self._writer.close()
-            self._file, self._written = self._file + 1, 0
-            path = self.out / DATA.format(*divmod(self._file, FILES))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            schema = table.schema.with_metadata(_metadata(table))
-            self._writer = pq.ParquetWriter(path, schema, compression="snappy", use_dictionary=True)
-        return self._writer
+        if self._writer is not None:
+            self._writer.close()
+        self._file, self._written = self._file + 1, 0
+        path = self.out / DATA.format(*divmod(self._file, FILES))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # no two pictures are the same: a dictionary of them would only hold them in memory
+        plain = [field.name for field in schema if not str(field.type).startswith("struct")]
+        schema = schema.with_metadata(_metadata(schema))
+        options: dict[str, Any] = {"use_dictionary": plain}  # a list of names is allowed, which its types do not say
+        self._writer = pq.ParquetWriter(path, schema, compression="snappy", **options)
 
     def _link(self, part: Path, name: str, number: int) -> dict[str, int]:
         """A video of its own for each episode: nothing is encoded twice."""
@@ -125,7 +134,9 @@ class _Merged:
         from lerobot.datasets.io_utils import load_info, write_info, write_stats, write_tasks
 
         self._writer.close()
-        schema = pa.unify_schemas([pq.read_schema(part / EPISODES).remove_metadata() for part in parts])
+        # of an episode of one row lerobot's statistics are whole numbers, of others they are not
+        schemas = [pq.read_schema(part / EPISODES).remove_metadata() for part in parts]
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
         (self.out / EPISODES).parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(self._episodes, schema), self.out / EPISODES)
         tasks = pd.DataFrame({"task_index": range(len(self.tasks))}, index=pd.Index(self.tasks, name="task"))
@@ -137,9 +148,15 @@ class _Merged:
         write_info(info, self.out)
 
 
-def _metadata(table: pa.Table) -> dict[bytes, bytes]:
+def _bytes(file: Any) -> int:
+    """Size of a table before compression."""
+    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+    return sum(group.total_byte_size for group in groups)
+
+
+def _metadata(schema: pa.Schema) -> dict[bytes, bytes]:
     """What `datasets` says of the columns, without the name it gives to each run."""
-    said = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+    said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     return {b"huggingface": json.dumps({"info": {"features": said["info"]["features"]}}).encode()} if said else {}
 
 

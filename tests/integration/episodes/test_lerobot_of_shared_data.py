@@ -38,7 +38,7 @@ def shared_data() -> Path:
         ("g1_head_teleop_lerobot_v30", {"drop": ("camera.*",), "recordings": ("episode_000001",)}, 277, 554),
         ("gopro_gpmf", {"drop": ("camera.*",), "driver": "CORI"}, 316, 6619),
         ("human_hand_retarget", {"driver": "10"}, 207, 621),
-        ("rosbag2_samples/mcap_split_8topics", {"driver": "AAA"}, 804, 6074),
+        ("rosbag2_samples/mcap_split_8topics", {"driver": "AAA"}, 634, 6074),
         ("rosbag2_samples/mcap_talker", {}, 10, 20),
         ("rosbag2_samples/db3_cdr_types", {}, 4, 7),
         ("vrs_samples", {"recordings": ("sample_raw_pixel_formats",), "drop": ("camera.214-*",)}, 10, 340),
