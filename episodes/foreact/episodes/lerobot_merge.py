@@ -108,11 +108,9 @@ class _Merged:
         self._file, self._written = self._file + 1, 0
         path = self.out / DATA.format(*divmod(self._file, FILES))
         path.parent.mkdir(parents=True, exist_ok=True)
-        # no two pictures are the same: a dictionary of them would only hold them in memory
-        plain = [field.name for field in schema if not str(field.type).startswith("struct")]
+        # the dictionary keeps a picture that is held over several rows once for each row group
         schema = schema.with_metadata(_metadata(schema))
-        options: dict[str, Any] = {"use_dictionary": plain}  # a list of names is allowed, which its types do not say
-        self._writer = pq.ParquetWriter(path, schema, compression="snappy", **options)
+        self._writer = pq.ParquetWriter(path, schema, compression="snappy", use_dictionary=True)
 
     def _link(self, part: Path, name: str, number: int) -> dict[str, int]:
         """A video of its own for each episode: nothing is encoded twice."""
@@ -141,7 +139,8 @@ class _Merged:
         pq.write_table(pa.Table.from_pylist(self._episodes, schema), self.out / EPISODES)
         tasks = pd.DataFrame({"task_index": range(len(self.tasks))}, index=pd.Index(self.tasks, name="task"))
         write_tasks(tasks, self.out)
-        write_stats(aggregate_stats([_statistics(row) for row in self._episodes]), self.out)
+        whole = aggregate_stats([_statistics(row) for row in self._episodes])
+        write_stats({name: whole[name] for name in sorted(whole)}, self.out)  # theirs are in the order of a set
         info = load_info(parts[0])
         info.total_episodes, info.total_frames, info.total_tasks = len(parts), self.rows, len(self.tasks)
         info.splits = {"train": f"0:{len(parts)}"}

@@ -124,6 +124,7 @@ def test_what_lerobot_gives(made: Path, tmp_path: Path) -> None:
     stats: Any = dataset.meta.stats
     both = [np.asarray(recording(key).read_range("state", 0, 2)) for key in ("one", "three")]
     assert np.allclose(stats["observation.state"]["min"], np.concatenate(both).min(0))  # no placeholder counts
+    assert list(stats) == sorted(stats)  # an order of chance would be another in another process
     assert "stamps.state" not in stats and "streams.imu.left" not in stats
 
 
