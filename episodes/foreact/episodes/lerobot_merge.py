@@ -19,7 +19,7 @@ __all__ = ["merge"]
 
 FILE_BYTES = 100 << 20  # of a table, before compression
 FILES = 1000  # in a folder
-ROWS = 64  # of a row group
+GROUP_BYTES = 32 << 20  # of a row group, which is what is held in memory
 MOVED = ("min", "max", "mean", "q01", "q10", "q50", "q90", "q99")  # statistics that move with what is counted
 DATA = "data/chunk-{:03d}/file-{:03d}.parquet"
 VIDEO = "videos/{}/chunk-{:03d}/file-{:03d}.mp4"
@@ -85,8 +85,9 @@ class _Merged:
             if self._writer is None or self._written + _bytes(file) > FILE_BYTES:
                 self._begin(file.schema_arrow)
             writer: Any = self._writer
-            self._written += _bytes(file)
-            for batch in file.iter_batches(ROWS):
+            size = _bytes(file)
+            self._written += size
+            for batch in file.iter_batches(max(1, GROUP_BYTES * file.metadata.num_rows // max(size, 1))):
                 table, count = pa.Table.from_batches([batch]), batch.num_rows
                 new = {"episode_index": [number] * count, "task_index": [task] * count}
                 new["index"] = list(range(self.rows, self.rows + count))
