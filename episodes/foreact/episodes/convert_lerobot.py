@@ -163,6 +163,7 @@ class _Job:
             raise StoreError(f"{error}; {folder.folder} is left to look at: delete it to start again") from error
         compared: dict[str, JSON] = {"compared": "every row in lerobot, every stamp and sample on the way back"}
         if distances:
+            compared["compared"] = f"{compared['compared']}; pictures in video by their PSNR"
             compared["lossy"] = [f"{name}: PSNR {each:.2f} dB" for name, each in distances.items()]
         return compared
 

@@ -1,5 +1,6 @@
 """Every folder of real recordings: `foreact inspect` says what its SOURCE.md says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def shared_data() -> Path:
 
 
 # what SOURCE.md says, typed by hand: stream -> samples, shape of one, median rate [Hz] (None where it says none)
-Said = dict[str, tuple[int, list[int | None], float | None]]
+Said = dict[str, tuple[int, Sequence[int | None], float | None]]
 AEA: Said = {
     "camera.rgb": (8, RGB, 20),
     "camera.slam.left": (4, SLAM, 10),
