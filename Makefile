@@ -10,6 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 STAMP := .venv/foreact.stamp
 PY := .venv/bin/python -P
 ARGS ?=
+JOBS ?= 2
 
 setup: $(STAMP)
 
@@ -22,8 +23,8 @@ demo: setup
 	.venv/bin/foreact demo $(ARGS)
 
 test: setup
-	$(PY) -m pytest tests/unit $(ARGS)
-	$(PY) -m pytest tests/integration $(ARGS)
+	$(PY) -m pytest tests/unit -n $(JOBS) --dist loadfile $(ARGS)
+	$(PY) -m pytest tests/integration -n $(JOBS) --dist loadfile $(ARGS)
 	@if [ -d tests/e2e ]; then $(PY) -m pytest tests/e2e $(ARGS); fi
 	@if [ -d tests/gpu ] && $(PY) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \
 		then $(PY) -m pytest tests/gpu $(ARGS); else echo "no CUDA device: tests/gpu was not run"; fi
@@ -47,7 +48,7 @@ clean:
 help:
 	@echo "make          create .venv and install everything"
 	@echo "make demo     the whole pipeline on six tasks; ARGS='tasks=[faucet-open,plate-slide]' changes it"
-	@echo "make test     unit, integration and end-to-end tests (GPU tests where there is a GPU)"
+	@echo "make test     unit, integration and end-to-end tests (GPU tests where there is a GPU); JOBS=4 uses 4 processes"
 	@echo "make check    ruff, pyright, import floors, size caps"
 	@echo "make bench-gpu  time simulated worlds and the kernels on the GPU"
 	@echo "make lock     compile requirements.txt again; ARGS=--upgrade takes newer versions"

@@ -48,8 +48,8 @@ def convert_lerobot(
         out: A folder that does not exist; it appears when all is written and compared.
         recordings: Which, by key; all if none is named.
         drop: Names or patterns of streams to leave out.
-        driver: A row at each sample of this stream, or so many rows a second; by default the first camera, or without
-            one the stream with most samples.
+        driver: A row at each sample of this stream, or so many rows a second; by default the camera with most
+            pictures, or without one the stream with most samples.
         video: Pictures of 8 bits as AV1 video, small and lossy, instead of PNG.
         verify: Open the dataset again, with lerobot and with our reader, and compare all of it with the source.
         workers: Processes that write.

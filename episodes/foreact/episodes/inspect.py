@@ -47,7 +47,7 @@ def inspect(config: InspectConfig, progress: ProgressFn = quiet) -> Outcome:
     """
     version_2 = (config.path / "meta" / "episodes.jsonl").is_file()
     if is_lerobot(config.path) and not version_2:
-        return _inspect_lerobot(config)
+        return _inspect_lerobot(config, progress)
     others = config.path.exists() and not _is_store(config.path)
     if others or _keeps_recordings(config.path) or address(config.path) is not None:
         return _inspect_others(config, progress)
@@ -190,7 +190,10 @@ def _keeps_recordings(path: Path) -> bool:
         return False  # its reader tells what is wrong
 
 
-def _inspect_lerobot(config: InspectConfig) -> Outcome:
+def _inspect_lerobot(config: InspectConfig, progress: ProgressFn) -> Outcome:
+    """Streams as of any recording, and what the dataset says of itself."""
+    from foreact.episodes.inspect_recordings import inspect_recordings
+
     if config.sheet is not None:
         hint = f"convert it first: foreact convert source={config.path} out=STORE to=store"
         raise StoreError(f"sheet= works on episode stores only; {hint}")
@@ -210,9 +213,10 @@ def _inspect_lerobot(config: InspectConfig) -> Outcome:
         "features": {name: f"{f.dtype} {list(f.shape)}" for name, f in reader.features.items()},
         "verified": config.verify,
     }
-    rows = []
+    tasks = {}
     for task in sorted({episode.instruction for episode in episodes}):
         lengths = [episode.length for episode in episodes if episode.instruction == task]
-        seconds = sum(lengths) / reader.fps
-        rows.append((task, str(len(lengths)), "unknown", str(sum(lengths)), f"{seconds:.1f}", "", task))
-    return Outcome(config.path, figures, _COLUMNS, tuple(rows))
+        tasks[task] = {"episodes": len(lengths), "frames": sum(lengths), "seconds": round(sum(lengths) / reader.fps, 3)}
+    shown = inspect_recordings(config.path, progress, verify=False)
+    rows = tuple(("task", task, *[""] * (len(shown.columns) - 2)) for task in tasks)
+    return Outcome(config.path, {**shown.figures, **figures, "tasks": tasks}, shown.columns, (*shown.rows, *rows))

@@ -83,12 +83,14 @@ def _figures(source: Source, found: dict[str, Health]) -> JSON:
 
 
 def _stream(stream: Stream, seen: Health) -> JSON:
+    rate = None if stream.clock in COUNTED else round(seen.rate_hz, 6)
     return {
         "kind": stream.kind, "shape": list(stream.shape), "dtype": stream.dtype, "unit": stream.unit,
         "clock": stream.clock, "rate_hz": stream.rate_hz, "elements": list(stream.elements), "frame": stream.frame,
         "child": stream.child, "description": stream.description, "samples": seen.count, "first_ns": seen.first_ns,
-        "last_ns": seen.last_ns, "median_rate_hz": round(seen.rate_hz, 6), "out_of_order": seen.out_of_order,
-        "duplicates": seen.duplicates, "gaps": seen.gaps, "longest_gap_ns": seen.longest_gap_ns,
+        "last_ns": seen.last_ns, "median_rate_hz": rate,
+        "out_of_order": seen.out_of_order, "duplicates": seen.duplicates, "gaps": seen.gaps,
+        "longest_gap_ns": seen.longest_gap_ns,
     }  # fmt: skip
 
 

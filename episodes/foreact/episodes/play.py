@@ -20,7 +20,7 @@ from foreact.episodes.play_policies import offsets, policies
 from foreact.episodes.replayer import Pacing, Replayer
 from foreact.episodes.runfolder import write_json_atomic
 from foreact.episodes.sources import Source, SourceError, open_collection
-from foreact.episodes.timeline import COUNTED, Step, Timeline
+from foreact.episodes.timeline import COUNTED, Step, Timeline, default_driver
 
 __all__ = ["Derive", "PlayConfig", "play"]
 
@@ -209,11 +209,12 @@ def _driver(config: PlayConfig, timeline: Timeline, chosen: str) -> str | float:
         with contextlib.suppress(ValueError):
             return float(chosen)
         return chosen
-    filled = {name: len(track.times) for name, track in timeline.tracks.items() if len(track.times)}
-    if not filled:
+    tracks = timeline.tracks
+    kinds = {name: track.stream.kind for name, track in tracks.items()}
+    found = default_driver(kinds, {name: len(track.times) for name, track in tracks.items()})
+    if not found:
         raise SourceError(f"{config.path}: no stream has a sample")
-    cameras = [name for name in filled if timeline.tracks[name].stream.kind == "image"]
-    return max(cameras or filled, key=lambda name: filled[name])
+    return found
 
 
 def _run(

@@ -15,7 +15,7 @@ import numpy as np
 from foreact.episodes.arrays import StoreError
 from foreact.episodes.recording_rows import PICTURES, Column, Placed, place
 from foreact.episodes.sources.protocol import Source, Stream
-from foreact.episodes.timeline import COUNTED, Timeline
+from foreact.episodes.timeline import COUNTED, Timeline, default_driver
 
 __all__ = ["Opener", "Plan", "placed", "planned"]
 
@@ -72,7 +72,7 @@ def planned(
 
     Args:
         sources: Keys of recordings and how each is opened.
-        driver: A stream, or rows a second; empty for each recording's first camera or its stream with most samples.
+        driver: A stream, or rows a second; empty for each recording's own, see `default_driver`.
         video: Write pictures of 8 bits as video.
         told: Called with the number of each recording.
 
@@ -140,9 +140,8 @@ def _look(scan: _Scan, key: str, source: Source, driver: str | float) -> None:
 
 
 def _default_driver(source: Source, reasons: Mapping[str, str]) -> str:
-    filled = [name for name in source.streams if name not in reasons and len(source.stamps(name))]
-    cameras = [name for name in filled if source.streams[name].kind == "image"]
-    return cameras[0] if cameras else max(filled, key=lambda name: len(source.stamps(name)), default="")
+    kinds = {name: stream.kind for name, stream in source.streams.items() if name not in reasons}
+    return default_driver(kinds, {name: len(source.stamps(name)) for name in kinds})
 
 
 def _unfit(stream: Stream) -> str:

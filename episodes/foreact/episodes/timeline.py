@@ -14,7 +14,7 @@ import numpy as np
 from foreact.episodes.sources.protocol import Source
 from foreact.episodes.sync import Picked, Policy, Track, default_policy
 
-__all__ = ["COUNTED", "Health", "Step", "Timeline", "health"]
+__all__ = ["COUNTED", "Health", "Step", "Timeline", "default_driver", "health"]
 
 COUNTED = ("step", "frame")  # clocks that count and do not tell time
 GAP = 2.5  # median periods without a sample that count as a gap
@@ -48,6 +48,20 @@ class Health:
     def rate_hz(self) -> float:
         """Of the median period [Hz]; 0 where there is none."""
         return 1e9 / self.period_ns if self.period_ns else 0.0
+
+
+def default_driver(kinds: Mapping[str, str], counts: Mapping[str, int]) -> str:
+    """The stream that a recording is stepped by unless another is named.
+
+    It is the camera with most pictures, or without one the stream with most samples; empty if none has any.
+
+    Args:
+        kinds: Of the streams, by name.
+        counts: Their samples, by name.
+    """
+    filled = [name for name in kinds if counts[name]]
+    cameras = [name for name in filled if kinds[name] == "image"]
+    return max(cameras or filled, key=lambda name: counts[name], default="")
 
 
 def health(stamps: np.ndarray) -> Health:

@@ -133,4 +133,5 @@ def test_memory_is_seen_to_grow(shared_data: Path) -> None:
     before = resident_bytes()
     path = shared_data / "dapg_door_human"
     grown = memory_of_loops([path], 3, lambda _: kept.append(np.ones(2_000_000)))
-    assert grown.change > 0.02 and resident_bytes() - before > 30_000_000
+    assert grown.after[-1] - grown.after[0] > 25_000_000 and resident_bytes() - before > 30_000_000
+    assert grown.change > 0

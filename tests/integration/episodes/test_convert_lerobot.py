@@ -88,7 +88,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_kind_of_stream(made: Path, tmp_path: Path) -> None:
-    figures = convert(made, tmp_path / "out")
+    figures = convert(made, tmp_path / "out", driver="camera.rgb")
     assert (figures["recordings"], figures["rows"], figures["frame_rate_hz"]) == (2, 10, 29)
     assert figures["left_out"] == ["raw: bytes that are not understood: opus"]
     assert figures["compared"].startswith("every row in lerobot")
@@ -104,7 +104,7 @@ def test_every_kind_of_stream(made: Path, tmp_path: Path) -> None:
 def test_what_lerobot_gives(made: Path, tmp_path: Path) -> None:
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    convert(made, tmp_path / "out", verify=False)
+    convert(made, tmp_path / "out", verify=False, driver="camera.rgb")
     dataset: Any = LeRobotDataset("local/foreact", root=tmp_path / "out", video_backend="pyav")
     assert (dataset.num_episodes, len(dataset)) == (2, 10)
     source = recording("three")

@@ -29,7 +29,7 @@ def shared_data() -> Path:
         ("aria_gen1_aea", {"drop": LARGE, "driver": "camera.eye"}, 4, 816),
         ("aria_gen1_adt", {"drop": LARGE}, 3, 343),
         ("aria_gen1_mps", {"drop": ("pose.*", "hand.*")}, 123, 1229),
-        ("aria_gen2", {"drop": (*LARGE, "camera.slam.side.*")}, 2, 1831),
+        ("aria_gen2", {"drop": (*LARGE, "camera.slam.side.*"), "driver": "camera.eye.left"}, 2, 1831),
         ("aria_gen2_ros2_mcap", {"drop": (*LARGE, "camera.slam.side.*")}, 9, 811),
         ("bridge_v2_rlds_debug", {"recordings": ("train-00000", "train-00024")}, 20, 260),
         ("dapg_door_human", {"recordings": ("00",)}, 300, 900),

@@ -127,7 +127,7 @@ def test_what_has_no_place_is_told() -> None:
     many = stream("camera.c", "image", np.zeros((9, 2, 2), np.uint8), [11, 12, 13, 14, 15, 16, 17, 18, 19])
     sizes = [np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8)]
     mixed = Part(Stream("camera.d", "image", (None, None), "uint8"), np.array([1, 2], np.int64), sizes.__getitem__)
-    plan, _ = table(CAMERA, payload, many, mixed)
+    plan, _ = table(CAMERA, payload, many, mixed, driver="camera.a")
     assert plan.left_out["one"] == {
         "raw": "bytes that are not understood: opus",
         "camera.c": "up to 9 pictures in one row, 8 at most; driver=camera.c gives each a row",
