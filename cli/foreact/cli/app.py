@@ -44,6 +44,10 @@ KEY_OPTIONS: dict[str, Any] = {
     "agent": Annotated[
         str | None, typer.Option("--agent", metavar="zero|random|expert", help="Play without a policy, as a check.")
     ],
+    "web": Annotated[bool | None, typer.Option("--web", help="Serve a viewer to the browser of this machine.")],
+    "anonymise": Annotated[
+        str | None, typer.Option("--anonymise", metavar="MODEL", help="Blur what this ONNX detector finds.")
+    ],
 }
 SHARED: dict[str, tuple[Any, Any]] = {
     "overrides": (Overrides, None),
@@ -83,7 +87,9 @@ def _wrapper(command: Command) -> Callable[..., None]:
 
 def _epilog(command: Command) -> str:
     example = command.example.replace("[", "\\[")
-    return f"Example: {example}"
+    key = command.by or next(iter(command.positional), "")
+    others = [f"{key}={name}: {each.help}" for name, each in command.variants.items() if each is not None]
+    return "\n\n".join([f"Example: {example}", *others])
 
 
 def add_command(to: typer.Typer, command: Command) -> None:

@@ -48,7 +48,7 @@ class Command:
         help: one sentence for `foreact --help`.
         example: a line that can be typed.
         positional: keys that may be given without `key=`, in order.
-        options: keys that also exist as options (`--device`, `--seed`, `--agent`).
+        options: keys that also exist as options, such as `--device`.
         variants: what else the command is for other values of the key `by`; None is the command itself.
         by: the key that chooses among variants; empty for the first positional one.
     """
@@ -159,7 +159,7 @@ COMMANDS: tuple[Command, ...] = (
         "Play a recording of any known format, or what a NaN guard dumped.",
         "foreact replay recording.mcap out=runs/replay",
         positional=("path",),
-        options=("device",),
+        options=("device", "web"),
         by="into",
         variants={
             "": None,
@@ -210,6 +210,7 @@ COMMANDS: tuple[Command, ...] = (
         "Convert recordings to our store, a LeRobotDataset or MCAP.",
         "foreact convert recording.vrs data/r to=store",
         positional=("source", "out"),
+        options=("anonymise",),
     ),
     Command(
         "compress",
