@@ -76,6 +76,50 @@ def quantiles(values: np.ndarray) -> dict[str, float]:
     return {name: round(float(np.quantile(values, q)), 3) for name, q in (("median", 0.5), ("p95", 0.95), ("most", 1))}
 
 
+def hand_jobs(track: HandTrack, data: Path) -> dict[str, Callable[[], Any]]:
+    """A robot hand by both solvers; each gives the solver and what it found."""
+    hand, known = HANDS["shadow_hand"], track.known(0.0)
+    model = hand_model(hand, unpacked(data / "robots/shadow_hand.tar.xz"), track.side)
+    scale = robot_length(hand, model, track.side) / human_length(track.joints)
+    jobs: dict[str, Callable[[], Any]] = {}
+    for name, solver, smooth in (
+        ("hand, gauss-newton", "gauss-newton", 1e-3),
+        ("hand, gauss-newton, smooth as the package", "gauss-newton", 4e-3),
+        ("hand, package", "package", 4e-3),
+    ):
+        made = Dexterous(hand, model, track.side, scale, smooth=smooth, solver=solver)  # type: ignore[arg-type]
+        jobs[name] = lambda made=made: (made.reset(), made, made.run(track.joints, known))[1:]
+    return jobs
+
+
+def arm_jobs(track: HandTrack, data: Path) -> dict[str, Callable[[], Any]]:
+    """Each arm after the gripper's poses."""
+    commands = Gripper(track.side).run(track.joints, track.stamps)
+    jobs: dict[str, Callable[[], Any]] = {}
+    for name, arm in ARMS.items():
+        body = model_of(arm, unpacked(data / "robots" / f"{name}.tar.xz"))
+        placed = composed(place_before(arm, body, commands.poses).pose, commands.poses)
+        reacher = Reacher(arm, body)
+        jobs[f"arm, {name}"] = lambda reacher=reacher, placed=placed: reacher.run(placed, commands.openings)
+    return jobs
+
+
+def row_of(name: str, times: list[float], result: Any) -> dict[str, Any]:
+    """Cost of a job, and how far off it was."""
+    row: dict[str, Any] = {
+        "cpu_ms_per_frame": round(statistics.median(times), 4),
+        "range": [round(min(times), 4), round(max(times), 4)],
+    }
+    if name.startswith("hand"):
+        errors = result[0].errors(result[1])
+        row["tips_mm"], row["pinch_off_mm"] = quantiles(1e3 * errors.tips), quantiles(1e3 * np.abs(errors.pinch))
+        row["directions_deg"] = quantiles(np.degrees(errors.directions))
+    if name.startswith("arm"):
+        row["position_mm"], row["orientation_deg"] = quantiles(result.position_mm), quantiles(result.orientation_deg)
+        row["reached"] = round(float(result.reached.mean()), 4)
+    return row
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -84,48 +128,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of results")
     arguments = parser.parse_args()
     track = recorded(arguments.data)
-    known = track.known(0.0)
-    hand = HANDS["shadow_hand"]
-    model = hand_model(hand, unpacked(arguments.data / "robots/shadow_hand.tar.xz"), track.side)
-    scale = robot_length(hand, model, track.side) / human_length(track.joints)
     jobs: dict[str, Callable[[], Any]] = {
         "gripper, frame by frame": lambda: one_by_one(track, None),
         "gripper, frame by frame, in a moving frame": lambda: one_by_one(track, STANDING),
         "gripper, all at once": lambda: Gripper(track.side).run(track.joints, track.stamps),
+        **hand_jobs(track, arguments.data),
+        **arm_jobs(track, arguments.data),
     }
-    for name, solver, smooth in (
-        ("hand, gauss-newton", "gauss-newton", 1e-3),
-        ("hand, gauss-newton, smooth as the package", "gauss-newton", 4e-3),
-        ("hand, package", "package", 4e-3),
-    ):
-        made = Dexterous(hand, model, track.side, scale, smooth=smooth, solver=solver)  # type: ignore[arg-type]
-        jobs[name] = lambda made=made: (made.reset(), made, made.run(track.joints, known))[1:]
-    commands = Gripper(track.side).run(track.joints, track.stamps)
-    for name, arm in ARMS.items():
-        folder = unpacked(arguments.data / "robots" / f"{name}.tar.xz")
-        body = model_of(arm, folder)
-        placed = composed(place_before(arm, body, commands.poses).pose, commands.poses)
-        reacher = Reacher(arm, body)
-        jobs[f"arm, {name}"] = lambda reacher=reacher, placed=placed: reacher.run(placed, commands.openings)
     times, found = rounds(jobs, len(track.stamps), arguments.rounds)
-    rows: dict[str, Any] = {}
-    for name, each in times.items():
-        row: dict[str, Any] = {
-            "cpu_ms_per_frame": round(statistics.median(each), 4),
-            "range": [round(min(each), 4), round(max(each), 4)],
-        }
-        result = found[name]
-        if name.startswith("hand"):
-            errors = result[0].errors(result[1])
-            row["tips_mm"], row["pinch_off_mm"] = quantiles(1e3 * errors.tips), quantiles(1e3 * np.abs(errors.pinch))
-            row["directions_deg"] = quantiles(np.degrees(errors.directions))
-        if name.startswith("arm"):
-            row["position_mm"], row["orientation_deg"] = (
-                quantiles(result.position_mm),
-                quantiles(result.orientation_deg),
-            )
-            row["reached"] = round(float(result.reached.mean()), 4)
-        rows[name] = row
+    rows = {name: row_of(name, times[name], found[name]) for name in jobs}
     ratio = rows["hand, package"]["cpu_ms_per_frame"] / rows["hand, gauss-newton"]["cpu_ms_per_frame"]
     report = {
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

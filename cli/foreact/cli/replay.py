@@ -8,6 +8,7 @@ from typing import Any
 
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
 from foreact.episodes.play import PlayConfig, play
+from foreact.episodes.ranges import require_at_least
 
 __all__ = ["ReplayConfig", "replay"]
 
@@ -44,9 +45,7 @@ class ReplayConfig(PlayConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("voxel_m", "depth_unit_m", "farthest_m"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}={getattr(self, name)} is out of range; give 0 or more")
+        require_at_least(self, voxel_m=0, depth_unit_m=0, farthest_m=0)
         if self.intrinsics and len(self.intrinsics) != 4:
             raise ValueError(f"intrinsics={list(self.intrinsics)}: give four numbers, intrinsics=[fx,fy,cx,cy]")
 

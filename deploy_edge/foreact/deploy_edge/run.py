@@ -24,6 +24,7 @@ from foreact.deploy_edge.runtime.report import lateness_figures
 from foreact.deploy_edge.simulated_robot import RobotSettings, layout_seeds, task_and_instruction
 from foreact.episodes.contract import PolicyContract
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
+from foreact.episodes.ranges import require_at_least
 from foreact.episodes.runfolder import RunFolder, write_json_atomic
 
 __all__ = ["RunConfig", "run"]
@@ -71,9 +72,7 @@ class RunConfig:
     fifo: bool = False
 
     def __post_init__(self) -> None:
-        for name, low in (("episodes", 1), ("execute", 1), ("fade", 0), ("front", 8), ("wrist", 8), ("frame_every", 1)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name}={getattr(self, name)} is out of range; give {low} or more")
+        require_at_least(self, episodes=1, execute=1, fade=0, front=8, wrist=8, frame_every=1)
         if not 0 < self.seconds <= 3600:
             raise ValueError(f"seconds={self.seconds} is out of range; give more than 0 and at most 3600")
 

@@ -20,7 +20,8 @@ import numpy as np
 from foreact.episodes.bench_replay import drift_ns, memory_of_loops, paced, step_costs, wearable
 from foreact.episodes.bench_video import VideoCosts, VideoMeter
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
-from foreact.episodes.runfolder import describe_machine, jsonable, write_json_atomic
+from foreact.episodes.ranges import require_at_least
+from foreact.episodes.runfolder import describe_machine, jsonable, write_dated_json
 from foreact.episodes.sources.parts import Part
 from foreact.episodes.sources.video import VideoPool
 from foreact.episodes.sources.video_part import video_part
@@ -68,9 +69,7 @@ class EpisodesBenchConfig:
     def __post_init__(self) -> None:
         if self.target != "episodes":
             raise ValueError(f"target is {self.target!r}, expected episodes")
-        for name, low in (("samples", 1), ("rounds", 1), ("pacing_s", 0), ("loops", 0), ("workers", 0), ("feed_s", 0)):
-            if not getattr(self, name) >= low:
-                raise ValueError(f"{name}={getattr(self, name)} is out of range; give {low} or more")
+        require_at_least(self, samples=1, rounds=1, pacing_s=0, loops=0, workers=0, feed_s=0)
 
 
 def bench(config: EpisodesBenchConfig, progress: ProgressFn = quiet) -> Outcome:
@@ -101,7 +100,7 @@ def bench(config: EpisodesBenchConfig, progress: ProgressFn = quiet) -> Outcome:
         progress(0, 1, "shuffled batches")
         _measure_feed(config, dataset, figures)
     found = _as_json(config, figures)
-    path = dataset if config.out is None else _write(config.out, found)
+    path = dataset if config.out is None else write_dated_json(config.out, "episodes", found)
     return Outcome(path, found, COLUMNS, figures.rows())
 
 
@@ -262,12 +261,3 @@ def _nested(flat: dict[tuple[str, ...], Any]) -> dict[str, Any]:
             inside = inside.setdefault(key, {})
         inside[last] = value
     return found
-
-
-def _write(folder: Path, figures: dict[str, Any]) -> Path:
-    day = datetime.now(UTC).date()
-    path, number = folder / f"{day}-episodes.json", 2
-    while path.exists():
-        path, number = folder / f"{day}-episodes-{number}.json", number + 1
-    write_json_atomic(path, figures)
-    return path

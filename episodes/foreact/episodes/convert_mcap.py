@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from foreact.episodes.arrays import StoreError
-from foreact.episodes.convert_parts import chosen, differences, file_names
-from foreact.episodes.convert_work import Asked, convert_each, figures, require_all_dropped
+from foreact.episodes.convert_parts import differences, file_names
+from foreact.episodes.convert_work import Asked, begun, convert_each, figures, require_all_dropped
 from foreact.episodes.outcome import JSON, ProgressFn
-from foreact.episodes.partial import PartialFolder
 from foreact.episodes.sources import Source, open_collection
 from foreact.episodes.sources.mcap_writer import write_mcap
 
@@ -29,17 +28,12 @@ def convert_mcap(asked: Asked, out: Path, recordings: Sequence[str], progress: P
         StoreError: `out` exists, a pattern fits nothing, or what was written is not what was read.
         SourceError: The source is damaged, or has no such recording.
     """
-    collection = open_collection(asked.source)
-    try:
-        keys = chosen(collection, recordings)
-        folder = PartialFolder(out, {**asked.identity, "to": "mcap", "recordings": list(keys)})
+    with begun(asked, out, "mcap", recordings) as (collection, keys, folder):
         folder.content.mkdir(exist_ok=True)
         names = file_names(keys)
         targets = {key: folder.content / f"{names[key]}.mcap" for key in keys}
         found = convert_each(asked, collection, targets, _write, progress)
         require_all_dropped(asked, found, folder)
-    finally:
-        collection.close()
     size = sum(path.stat().st_size for path in folder.content.iterdir())
     folder.finish()
     return figures(found, size, verify=asked.verify)

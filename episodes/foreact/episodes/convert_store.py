@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from foreact.episodes import staging
-from foreact.episodes.convert_parts import chosen, file_names
-from foreact.episodes.convert_work import Asked, convert_each, figures, require_all_dropped
+from foreact.episodes.convert_parts import file_names
+from foreact.episodes.convert_work import Asked, begun, convert_each, figures, require_all_dropped
 from foreact.episodes.outcome import JSON, ProgressFn
-from foreact.episodes.partial import PartialFolder
 from foreact.episodes.recording_header import RecordingHeader
 from foreact.episodes.recording_store import finish_store
 from foreact.episodes.recording_writer import write_recording
 from foreact.episodes.remote import LocalFiles
-from foreact.episodes.sources import Source, open_collection
+from foreact.episodes.sources import Source
 
 __all__ = ["convert_store"]
 
@@ -32,10 +31,7 @@ def convert_store(asked: Asked, out: Path, recordings: Sequence[str], progress: 
         StoreError: `out` exists, a pattern fits nothing, or what was written is not what was read.
         SourceError: The source is damaged, or has no such recording.
     """
-    collection = open_collection(asked.source)
-    try:
-        keys = chosen(collection, recordings)
-        folder = PartialFolder(out, {**asked.identity, "to": "store", "recordings": list(keys)})
+    with begun(asked, out, "store", recordings) as (collection, keys, folder):
         episodes = folder.content / "episodes"
         episodes.mkdir(parents=True, exist_ok=True)
         staging.remove_stale(episodes)
@@ -43,8 +39,6 @@ def convert_store(asked: Asked, out: Path, recordings: Sequence[str], progress: 
         found = convert_each(asked, collection, {key: episodes / names[key] for key in keys}, _write, progress)
         require_all_dropped(asked, found, folder)
         finish_store(folder.content, names, collection.format, collection.notes)
-    finally:
-        collection.close()
     size = sum(path.stat().st_size for path in folder.content.rglob("*") if path.is_file())
     folder.finish()
     forms = sorted({each.form for key in keys for each in _header(out / "episodes" / names[key]).streams})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
 import multiprocessing
@@ -12,13 +13,13 @@ from functools import cache
 from pathlib import Path
 
 from foreact.episodes.arrays import StoreError
-from foreact.episodes.convert_parts import require_drops, without
+from foreact.episodes.convert_parts import chosen, require_drops, without
 from foreact.episodes.outcome import JSON, ProgressFn
 from foreact.episodes.partial import PartialFolder
 from foreact.episodes.remote import address
 from foreact.episodes.sources import Collection, Source, SourceError, open_collection
 
-__all__ = ["Asked", "Done", "convert_each", "figures", "model_digest", "place", "require_all_dropped"]
+__all__ = ["Asked", "Done", "begun", "convert_each", "figures", "model_digest", "place", "require_all_dropped"]
 
 NOTES = 20  # shown
 
@@ -67,6 +68,27 @@ class Done:
     dropped: dict[str, str] = field(default_factory=dict)
     reencoded: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def begun(
+    asked: Asked, out: Path, to: str, recordings: Sequence[str]
+) -> Iterator[tuple[Collection, tuple[str, ...], PartialFolder]]:
+    """The source for the length of a conversion, the keys of what is converted, and the folder it is written into.
+
+    Args:
+        asked: The source, and what is asked of each recording.
+        out: A folder that does not exist.
+        to: The format.
+        recordings: Which, by key; all if none is named.
+
+    Raises:
+        StoreError: `out` exists, or a half-finished conversion of something else is in the way.
+        SourceError: The source is damaged, or has no such recording.
+    """
+    with contextlib.closing(open_collection(asked.source)) as collection:
+        keys = chosen(collection, recordings)
+        yield collection, keys, PartialFolder(out, {**asked.identity, "to": to, "recordings": list(keys)})
 
 
 def model_digest(model: Path | None) -> str:

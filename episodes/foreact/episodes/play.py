@@ -17,6 +17,7 @@ from foreact.episodes.keyboard import Keyboard, listening
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
 from foreact.episodes.play_figures import COLUMNS, Figures
 from foreact.episodes.play_policies import offsets, policies
+from foreact.episodes.ranges import require_at_least
 from foreact.episodes.replayer import Pacing, Replayer
 from foreact.episodes.runfolder import write_json_atomic
 from foreact.episodes.sources import Source, SourceError, open_collection
@@ -81,9 +82,7 @@ class PlayConfig:
     resolution_ns: int = 1
 
     def __post_init__(self) -> None:
-        for name, low in (("start_s", 0), ("duration_s", 0), ("rate", 0), ("loop", 1), ("resolution_ns", 1)):
-            if not getattr(self, name) >= low:
-                raise ValueError(f"{name}={getattr(self, name)} is out of range; give {low} or more")
+        require_at_least(self, start_s=0, duration_s=0, rate=0, loop=1, resolution_ns=1)
         if self.web and self.view:
             raise ValueError("web=true and view=true both want the port of the viewer; choose one")
         for name in ("port", "web_port"):

@@ -16,7 +16,15 @@ from foreact.episodes.outcome import JSON
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["RunError", "RunFolder", "describe_machine", "jsonable", "write_json_atomic", "write_text_atomic"]
+__all__ = [
+    "RunError",
+    "RunFolder",
+    "describe_machine",
+    "jsonable",
+    "write_dated_json",
+    "write_json_atomic",
+    "write_text_atomic",
+]
 
 FORMAT_VERSION = 1
 KEY_PACKAGES = (
@@ -75,6 +83,25 @@ def write_json_atomic(path: Path, content: object) -> None:
         RunError: the content holds NaN, infinity or something JSON cannot say; nothing is written.
     """
     write_text_atomic(path, json.dumps(jsonable(content), indent=2, allow_nan=False) + "\n")
+
+
+def write_dated_json(folder: Path, name: str, content: object) -> Path:
+    """Write `<date>-<name>.json` into a folder of results, or `<date>-<name>-2.json` and so on if there is one.
+
+    Args:
+        folder: Of results.
+        name: What was measured.
+        content: As `write_json_atomic` takes it.
+
+    Returns:
+        The file.
+    """
+    day = datetime.now(UTC).date()
+    path, number = folder / f"{day}-{name}.json", 2
+    while path.exists():
+        path, number = folder / f"{day}-{name}-{number}.json", number + 1
+    write_json_atomic(path, content)
+    return path
 
 
 def jsonable(content: object, where: str = "") -> JSON:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from foreact.episodes.outcome import ProgressFn, quiet
-from foreact.episodes.runfolder import describe_machine, jsonable, write_json_atomic
+from foreact.episodes.runfolder import describe_machine, jsonable, write_dated_json
 from foreact.sim.bench_metaworld import MetaWorldPair
 from foreact.sim.bench_meter import Side, Spread, Window, ratio, spread
 from foreact.sim.bench_pixels import PIXELS, TASK, picture_side
@@ -136,7 +136,7 @@ def bench(config: SimBenchConfig, progress: ProgressFn = quiet) -> SimBenchRepor
     if config.pixels:
         _measure_pixels(config, figures, _counted(progress, len(tasks) * config.repeats, total, "pictures"))
     found = _as_json(config, figures)
-    path = None if config.out is None else _write(config.out, found)
+    path = None if config.out is None else write_dated_json(config.out, "sim", found)
     rows = [_row(name, figures.medians) for name in names]
     if config.pixels:
         rows.append(_pixel_row(figures.medians))
@@ -253,15 +253,6 @@ def _versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             versions[name] = None
     return versions
-
-
-def _write(folder: Path, figures: dict[str, Any]) -> Path:
-    day = datetime.now(UTC).date()
-    path, number = folder / f"{day}-sim.json", 2
-    while path.exists():
-        path, number = folder / f"{day}-sim-{number}.json", number + 1
-    write_json_atomic(path, figures)
-    return path
 
 
 def _row(task: str, medians: dict[str, float]) -> tuple[str, ...]:

@@ -38,13 +38,6 @@ KEYS = {
 }
 
 
-@pytest.fixture
-def shared_data() -> Path:
-    if not DATA.is_dir():
-        pytest.skip(f"the sample recordings do not lie beside the repository: {DATA}")
-    return DATA
-
-
 def test_a_run_writes_its_figures(shared_data: Path, tmp_path: Path) -> None:
     clip, told = shared_data / "gopro_gpmf" / "max-heromode.mp4", set()
     config = EpisodesBenchConfig(

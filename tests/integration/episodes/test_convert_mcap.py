@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("mcap")
 
 from foreact.episodes import convert_mcap as module
+from foreact.episodes import convert_work
 from foreact.episodes.arrays import StoreError
 from foreact.episodes.convert import ConvertConfig, convert
 from foreact.episodes.convert_parts import differences, without
@@ -81,8 +82,8 @@ def test_a_stopped_conversion_goes_on_and_gives_the_same_bytes(tmp_path: Path, m
     from foreact.episodes.sources.parts import Recordings
 
     made = Recordings(tmp_path, "made", {key: lambda key=key: recording(key) for key in ("a", "bb", "ccc")})
-    opened = module.open_collection
-    monkeypatch.setattr(module, "open_collection", lambda path: made if path.name == "made" else opened(path))
+    opened = convert_work.open_collection
+    monkeypatch.setattr(convert_work, "open_collection", lambda path: made if path.name == "made" else opened(path))
 
     def asked(out: str) -> ConvertConfig:
         return ConvertConfig(tmp_path / "made", tmp_path / out, "mcap")

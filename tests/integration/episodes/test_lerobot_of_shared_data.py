@@ -13,15 +13,6 @@ from foreact.episodes.inspect import InspectConfig, inspect
 LARGE = ("camera.rgb", "*.rgb")
 
 
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    root = next(parent for parent in Path(__file__).parents if (parent / "pyproject.toml").is_file())
-    path = root.parent / "shared" / "data"
-    if not path.is_dir():
-        pytest.skip("the sample recordings do not lie beside the repository: ../shared/data")
-    return path
-
-
 # folder, what to convert, and rows and samples; large pictures and long tracks are left out for the sake of time
 @pytest.mark.parametrize(
     ("folder", "asked", "rows", "samples"),

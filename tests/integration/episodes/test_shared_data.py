@@ -14,15 +14,6 @@ pytest.importorskip("pyarrow")
 RGB, SLAM, EYE, EYE_2 = [1408, 1408, 3], [480, 640], [240, 640], [200, 200]
 
 
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    root = next(parent for parent in Path(__file__).parents if (parent / "pyproject.toml").is_file())
-    path = root.parent / "shared" / "data"
-    if not path.is_dir():
-        pytest.skip("the sample recordings do not lie beside the repository: ../shared/data")
-    return path
-
-
 # what SOURCE.md says, typed by hand: stream -> samples, shape of one, median rate [Hz] (None where it says none)
 Said = dict[str, tuple[int, Sequence[int | None], float | None]]
 AEA: Said = {

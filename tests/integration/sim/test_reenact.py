@@ -35,15 +35,6 @@ ARM = f"""
 <keyframe><key name="home" qpos="0 0 1 1 0 0 0 0 0.3"/></keyframe></mujoco>"""
 
 
-@pytest.fixture
-def shared_data() -> Path:
-    root = next(parent for parent in Path(__file__).parents if (parent / "pyproject.toml").is_file())
-    path = root.parent / "shared" / "data"
-    if not path.is_dir():
-        pytest.skip("the sample recordings do not lie beside the repository: ../shared/data")
-    return path
-
-
 def written(folder: Path, actions: Any, states: Any = None, fps: int = 50, arm: str = ARM) -> ReenactConfig:
     """An arm and a recording of its shoulder."""
     arrays = {"actions": np.array(actions, np.float32)[:, None], "fps": np.array(fps)}

@@ -16,6 +16,7 @@ import numpy as np
 from foreact.episodes.contract import FeatureSpec
 from foreact.episodes.convert_parts import chosen
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
+from foreact.episodes.ranges import require_at_least
 from foreact.episodes.runfolder import write_json_atomic
 from foreact.episodes.sources import Source, open_collection
 from foreact.vla.actors import Actor, chunk_noise, open_actor
@@ -56,9 +57,7 @@ class ShadowConfig:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name, low in (("every", 1), ("pictures", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name}={getattr(self, name)} is out of range; give {low} or more")
+        require_at_least(self, every=1, pictures=0)
 
 
 @dataclass(frozen=True)

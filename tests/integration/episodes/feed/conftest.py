@@ -10,15 +10,6 @@ from foreact.episodes.sources.parts import PartsSource, array_part
 from foreact.episodes.sources.protocol import Stream
 
 
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    root = next(parent for parent in Path(__file__).parents if (parent / "pyproject.toml").is_file())
-    path = root.parent / "shared" / "data"
-    if not path.is_dir():
-        pytest.skip("the sample recordings do not lie beside the repository: ../shared/data")
-    return path
-
-
 def made(key: str, count: int, seed: int) -> PartsSource:
     """A camera and a state twice as fast."""
     rng = np.random.default_rng(seed)

@@ -12,15 +12,6 @@ import pytest
 from foreact.episodes.sources import Collection
 
 
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    root = next(parent for parent in Path(__file__).parents if (parent / "pyproject.toml").is_file())
-    path = root.parent / "shared" / "data"
-    if not path.is_dir():
-        pytest.skip("the sample recordings do not lie beside the repository: ../shared/data")
-    return path
-
-
 def damaged(data: bytes, seed: int) -> bytes:
     """The same bytes cut off, flipped, shuffled, zeroed or gone, by seed."""
     rng = np.random.default_rng(seed)
