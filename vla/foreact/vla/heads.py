@@ -27,12 +27,14 @@ class HeadConfig:
         width: Width of the residual blocks.
         depth: Number of residual blocks.
         steps: Euler steps of the flow at inference.
+        hidden: Width inside the residual blocks; `width` if None.
     """
 
     kind: Literal["l1", "flow"] = "l1"
     width: int = 512
     depth: int = 2
     steps: int = 5
+    hidden: int | None = None
 
     def build(self, context: int, language: int, chunk: int, action: int) -> ActionHead:
         """Make the head."""
@@ -62,11 +64,12 @@ class ActionHead(Protocol):
 class LanguageBlock(nn.Module):
     """Residual block whose normalised input is scaled and shifted by the language (adaLN, Peebles and Xie 2023)."""
 
-    def __init__(self, width: int, language: int) -> None:
+    def __init__(self, width: int, language: int, hidden: int | None = None) -> None:
         super().__init__()
+        inside = width if hidden is None else hidden
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulate = nn.Linear(language, 2 * width)
-        self.inner = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.inner = nn.Sequential(nn.Linear(width, inside), nn.SiLU(), nn.Linear(inside, width))
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
@@ -85,7 +88,7 @@ class ChunkHead(nn.Module):
         super().__init__()
         self.chunk, self.action = chunk, action
         self.enter = nn.Linear(context, config.width)
-        self.blocks = nn.ModuleList(LanguageBlock(config.width, language) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(LanguageBlock(config.width, language, config.hidden) for _ in range(config.depth))
         self.leave = nn.Linear(config.width, chunk * action)
 
     def forward(self, context: Float[Tensor, "b d"], language: Float[Tensor, "b l"]) -> Chunk:
@@ -119,7 +122,7 @@ class FlowHead(nn.Module):
         self.enter = nn.Linear(context, config.width)
         self.enter_chunk = nn.Linear(chunk * action, config.width)
         self.enter_time = nn.Linear(32, config.width)
-        self.blocks = nn.ModuleList(LanguageBlock(config.width, language) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(LanguageBlock(config.width, language, config.hidden) for _ in range(config.depth))
         self.leave = nn.Linear(config.width, chunk * action)
         self.register_buffer("frequencies", torch.exp(torch.linspace(0.0, math.log(100.0), 16)), persistent=False)
 
