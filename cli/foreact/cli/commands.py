@@ -76,7 +76,7 @@ class Command:
         if not self.variants:
             return self
         key = self.by or self.positional[0]
-        bare = key == self.positional[0]
+        bare = key in self.positional[:1]
         parts = [argument.lstrip("+").partition("=") for argument in arguments]
         given = next(
             (value if equals else name for name, equals, value in parts if name == key or (bare and not equals)), None
@@ -229,6 +229,8 @@ COMMANDS: tuple[Command, ...] = (
         "Export a checkpoint to ONNX with its contract inside, and report parity.",
         "foreact export policy=runs/r out=runs/r/policy.onnx data=data/held_out",
         options=("seed",),
+        by="to",
+        variants={"": None, "onnx": None},
     ),
     Command(
         "run",

@@ -1,37 +1,25 @@
-"""`foreact export`: a trained policy as one ONNX file that carries its contract and was compared with the original.
-
-Shape letters: H chunk length, A action elements.
-"""
+"""`foreact export`: a trained policy as one ONNX file that carries its contract and was compared with the original."""
 
 from __future__ import annotations
 
-import hashlib
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from foreact.deploy_edge.export.chunks import onnx_policy, policy_hash, run_chunks, torch_policy
+from foreact.deploy_edge.export.trace import onnx_model
 from foreact.deploy_edge.latency import Latency, interleaved
 from foreact.deploy_edge.model_file import describe, sealed_bytes, write_bytes_atomic
-from foreact.deploy_edge.observations import Inputs, draw_observations, only
+from foreact.deploy_edge.observations import draw_observations
 from foreact.deploy_edge.parity import Parity, compare, require_parity
-from foreact.deploy_edge.runtime.engine import NOISE, session_of
-from foreact.deploy_edge.subsampling import picks_to_convolutions
-from foreact.deploy_edge.tidy import maxima_to_pools, strip
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import describe_machine, write_json_atomic
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
-
     from foreact.vla.policy import Policy
 
-__all__ = ["ExportConfig", "export", "input_names", "policy_hash", "run_chunks", "torch_policy"]
+__all__ = ["ExportConfig", "export"]
 
-OPSET = 18
 STAGES = 4
 
 
@@ -47,6 +35,7 @@ class ExportConfig:
         min_cosine: Gate: the smallest cosine with the original's chunk that any observation may have.
         rounds: Timed inferences.
         seed: Of the draw.
+        to: `onnx`, or nothing.
 
     Raises:
         ValueError: A value is out of range.
@@ -59,6 +48,7 @@ class ExportConfig:
     min_cosine: float = 0.9999
     rounds: int = 50
     seed: int = 0
+    to: str = "onnx"
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".onnx":
@@ -100,86 +90,6 @@ def export(config: ExportConfig, progress: ProgressFn = quiet) -> Outcome:
     write_json_atomic(config.out.with_suffix(".report.json"), report)
     progress(STAGES, STAGES, "export")
     return Outcome(config.out, figures, ("figure", "value"), _rows(figures))
-
-
-def onnx_model(policy: Policy) -> ModelProto:
-    """Trace a policy for one observation.
-
-    Args:
-        policy: In evaluation mode, on the CPU.
-    """
-    import torch
-
-    names = input_names(policy)
-    inputs = tuple(torch.from_numpy(array) for array in _example(policy).values())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's own exporter uses what torch deprecates
-        program = torch.onnx.export(
-            policy, inputs, dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
-            input_names=list(names), output_names=["action"],
-        )  # fmt: skip
-    assert program is not None
-    model = program.model_proto
-    strip(model)
-    maxima_to_pools(model)
-    picks_to_convolutions(model)
-    return model
-
-
-def input_names(policy: Policy) -> tuple[str, ...]:
-    """Inputs of the exported model: those of the contract, and noise for a policy that samples."""
-    return (*policy.contract.input_names, *((NOISE,) if policy.head.needs_noise else ()))
-
-
-def policy_hash(policy: Policy) -> str:
-    """sha256 of a policy's weights, by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(policy.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def torch_policy(policy: Policy) -> Callable[[Inputs], np.ndarray]:
-    """The original as a function of model inputs, run eagerly on one thread; it returns (H, A)."""
-    import torch
-
-    torch.set_num_threads(1)
-    names = policy.contract.input_names
-
-    def chunk(inputs: Inputs) -> np.ndarray:
-        tensors = {name: torch.from_numpy(inputs[name]) for name in names}
-        noise = torch.from_numpy(inputs[NOISE]) if policy.head.needs_noise else None
-        return policy.act(tensors, noise).numpy()[0]
-
-    return chunk
-
-
-def onnx_policy(content: bytes) -> Callable[[Inputs], np.ndarray]:
-    """A model as a function of its inputs, run by onnxruntime on one thread; it returns (H, A)."""
-    session = session_of(content)
-    names = [each.name for each in session.get_inputs()]
-    return lambda inputs: session.run(None, only(inputs, names))[0][0]
-
-
-def run_chunks(chunk: Callable[[Inputs], np.ndarray], observations: list[Inputs]) -> list[np.ndarray]:
-    """The chunk of each observation, (H, A)."""
-    return [chunk(inputs) for inputs in observations]
-
-
-def _example(policy: Policy) -> Inputs:
-    contract = policy.contract
-    example: Inputs = {}
-    for camera in contract.cameras:
-        for stream in camera.streams:
-            dtype = np.uint16 if stream == "depth" else np.uint8
-            example[f"camera.{camera.name}.{stream}"] = np.full((1, *camera.stream_shape(stream)), 100, dtype)
-    example["state"] = np.array([contract.state.low], np.float32)
-    if contract.language is not None:
-        example["tokens"] = np.ones((1, contract.language.length), np.int64)
-    if policy.head.needs_noise:
-        example[NOISE] = np.zeros((1, contract.chunk_length, *contract.action.shape), np.float32)
-    return example
 
 
 def _figures(policy: Policy, content: bytes, parity: Parity, latency: dict[str, Latency]) -> dict[str, Any]:

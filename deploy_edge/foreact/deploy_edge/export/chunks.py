@@ -1,0 +1,61 @@
+"""A policy and a model as functions of one observation, to compare one with the other.
+
+Shape letters: H chunk length, A action elements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foreact.deploy_edge.observations import Inputs, only
+from foreact.deploy_edge.runtime.engine import NOISE, session_of
+
+if TYPE_CHECKING:
+    from foreact.vla.policy import Policy
+
+__all__ = ["input_names", "onnx_policy", "policy_hash", "run_chunks", "torch_policy"]
+
+
+def input_names(policy: Policy) -> tuple[str, ...]:
+    """Inputs of the exported model: those of the contract, and noise for a policy that samples."""
+    return (*policy.contract.input_names, *((NOISE,) if policy.head.needs_noise else ()))
+
+
+def policy_hash(policy: Policy) -> str:
+    """sha256 of a policy's weights, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(policy.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def torch_policy(policy: Policy) -> Callable[[Inputs], np.ndarray]:
+    """The original as a function of model inputs, run eagerly on one thread; it returns (H, A)."""
+    import torch
+
+    torch.set_num_threads(1)
+    names = policy.contract.input_names
+
+    def chunk(inputs: Inputs) -> np.ndarray:
+        tensors = {name: torch.from_numpy(inputs[name]) for name in names}
+        noise = torch.from_numpy(inputs[NOISE]) if policy.head.needs_noise else None
+        return policy.act(tensors, noise).numpy()[0]
+
+    return chunk
+
+
+def onnx_policy(content: bytes) -> Callable[[Inputs], np.ndarray]:
+    """A model as a function of its inputs, run by onnxruntime on one thread; it returns (H, A)."""
+    session = session_of(content)
+    names = [each.name for each in session.get_inputs()]
+    return lambda inputs: session.run(None, only(inputs, names))[0][0]
+
+
+def run_chunks(chunk: Callable[[Inputs], np.ndarray], observations: list[Inputs]) -> list[np.ndarray]:
+    """The chunk of each observation, (H, A)."""
+    return [chunk(inputs) for inputs in observations]
