@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["CheckpointError", "TrainingState", "load_policy", "read_state", "save_policy", "write_state"]
 
 FORMAT = 1
+LATER = {"hidden": None}  # keys of the head that checkpoints written before they existed lack, with what they meant
 
 
 class CheckpointError(ValueError):
@@ -71,7 +72,8 @@ def load_policy(path: Path, device: str | torch.device = "cpu") -> Policy:
     folder = path / "policy" if (path / "policy" / "model.json").exists() else path
     described = _read_description(folder, "model")
     try:
-        config = strictjson.decode(PolicyConfig, described["policy"], "policy")
+        sizes = {**described["policy"], "head": {**LATER, **described["policy"]["head"]}}
+        config = strictjson.decode(PolicyConfig, sizes, "policy")
         contract = PolicyContract.from_json(json.dumps(described["contract"]))
     except (KeyError, strictjson.StrictJsonError, ContractError) as error:
         raise CheckpointError(f"{folder / 'model.json'} does not describe a policy: {error}") from error
