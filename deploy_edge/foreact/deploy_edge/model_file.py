@@ -1,6 +1,5 @@
-"""ONNX models with a contract inside: metadata, digest, checks, and files that appear whole or not at all."""
+"""ONNX models with a contract inside: metadata, digest and checks."""
 
-import os
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from foreact.deploy_edge.runtime.engine import CONTRACT_HASH_KEY, CONTRACT_KEY, EngineError, contract_in
 from foreact.deploy_edge.runtime.seal import BLANK, SEAL_KEY, SealError, close_seal, verify_seal
 from foreact.episodes.contract import PolicyContract
+from foreact.episodes.runfolder import write_bytes_atomic
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -81,17 +81,3 @@ def load_sealed(path: Path) -> tuple["ModelProto", PolicyContract]:
         raise EngineError(str(error)) from error
     model = onnx.load_model_from_string(content)
     return model, contract_in(properties(model), str(path))
-
-
-def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

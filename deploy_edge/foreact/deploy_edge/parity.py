@@ -8,13 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foreact.deploy_edge.runtime.chunk_distance import STILL_LIMIT, cosine, stands_still
 from foreact.episodes.outcome import JSON
 
 __all__ = ["Parity", "ParityError", "compare", "require_parity"]
-
-
-STILL = 0.05  # [action units] RMS of a chunk that is called standing still
-STILL_LIMIT = 0.02  # [action units] largest difference allowed there
 
 
 class ParityError(ValueError):
@@ -94,9 +91,8 @@ def compare(reference: Sequence[np.ndarray], chunks: Sequence[np.ndarray]) -> Pa
     pairs = [
         (a.ravel().astype(np.float64), b.ravel().astype(np.float64)) for a, b in zip(reference, chunks, strict=True)
     ]
-    cosine = np.array([_cosine(a, b) for a, b in pairs])
-    still = np.array([np.sqrt(np.mean(a * a)) < STILL for a, _ in pairs])
-    return Parity(cosine, np.array([np.abs(a - b).max() for a, b in pairs]), still)
+    still = np.array([stands_still(a) for a, _ in pairs])
+    return Parity(np.array([cosine(a, b) for a, b in pairs]), np.array([np.abs(a - b).max() for a, b in pairs]), still)
 
 
 def require_parity(parity: Parity, min_cosine: float, where: str) -> None:
@@ -118,11 +114,3 @@ def require_parity(parity: Parity, min_cosine: float, where: str) -> None:
             f"{where}: differs by {parity.max_abs_still:.4f} action units where the original stands still, the gate is "
             f"{STILL_LIMIT}; nothing was written"
         )
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    norms = np.linalg.norm(a) * np.linalg.norm(b)
-    if norms == 0:
-        return 1.0 if np.array_equal(a, b) else 0.0
-    # cos = a.b / (|a| |b|)
-    return float(a @ b / norms)

@@ -21,6 +21,7 @@ __all__ = [
     "RunFolder",
     "describe_machine",
     "jsonable",
+    "write_bytes_atomic",
     "write_dated_json",
     "write_json_atomic",
     "write_text_atomic",
@@ -60,11 +61,24 @@ def write_text_atomic(path: Path, text: str) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
+    write_bytes_atomic(path, text.encode())
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write bytes so that a reader sees the old file or the new one, never a part of it.
+
+    Args:
+        path: where to write; its folder is created.
+        content: the whole content.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""What every inference engine offers: a policy's graph loaded, warmed up, run into arrays that exist, counted, closed."""
+"""What every inference engine offers: a graph loaded, warmed up, run into arrays that exist, counted, closed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
