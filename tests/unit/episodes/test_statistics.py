@@ -16,7 +16,7 @@ def test_counts_that_cannot_be_are_refused() -> None:
 
 
 def test_paired_difference_reproduces_a_published_example() -> None:
-    # Newcombe 1998, table II: 36 both, 12 only the first, 2 only the second
+    # an example of Newcombe 1998: 36 both, 12 only the first, 2 only the second
     found = paired_difference([True] * 48 + [False] * 2, [True] * 36 + [False] * 12 + [True] * 2)
     assert (round(found.difference, 4), round(found.low, 4), round(found.high, 4)) == (0.2, 0.0569, 0.3404)
     assert (found.only_first, found.only_second) == (12, 2)
