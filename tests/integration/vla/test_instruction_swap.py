@@ -9,9 +9,10 @@ import torch
 from foreact.episodes.language import tokenize
 from foreact.episodes.store import EpisodeStore
 from foreact.perception.vision import KeypointEncoder
+from foreact.vla.chunk_policy import ChunkPolicy
 from foreact.vla.dataset import Demonstrations, load_demonstrations
 from foreact.vla.heads import HeadConfig
-from foreact.vla.policy import Policy, PolicyConfig
+from foreact.vla.policy import PolicyConfig
 from foreact.vla.trainer import OptimisationConfig, Trainer
 
 LEFT, RIGHT = "move to the left", "go right"
@@ -48,7 +49,7 @@ def sideways(store: EpisodeStore, linked: bool) -> tuple[float, float]:
     return command(trainer.average, trainer.data, 0), command(trainer.average, trainer.data, len(trainer.data) // 2)
 
 
-def command(policy: Policy, samples: Demonstrations, start: int) -> float:
+def command(policy: ChunkPolicy, samples: Demonstrations, start: int) -> float:
     language = policy.contract.language
     assert language is not None
     seen = {name: values[:8] for name, values in samples.inputs.items()}

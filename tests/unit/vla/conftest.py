@@ -1,7 +1,9 @@
 """A contract with pictures of 16 px, a policy of a few thousand weights and a store of two short episodes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +46,18 @@ def tiny(kind: str = "l1") -> PolicyConfig:
         language=InstructionEncoder.Config(embedding=4, width=8),
         head=HeadConfig(kind=kind, width=16, depth=1),  # pyright: ignore[reportArgumentType]
     )
+
+
+def configured(kind: str) -> Any:
+    """A small configuration by its architecture, head and options, such as `keypoints-flow-prefix`."""
+    architecture, *words = kind.split("-")
+    prefix = 2 if "prefix" in words else 0
+    return replace(tiny(), head=replace(tiny(words[0]).head, prefix=prefix))
+
+
+@pytest.fixture
+def make_config() -> Callable[[str], Any]:
+    return configured
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ class TorchActor:
         import torch
 
         inputs = {name: torch.from_numpy(values[row]).to(self._device) for name, values in observation.items()}
-        wanted = torch.from_numpy(noise[row]).to(self._device) if self._policy.head.needs_noise else None
+        wanted = torch.from_numpy(noise[row]).to(self._device) if self._policy.needs_noise else None
         return self._policy.act(inputs, wanted).cpu().numpy()
 
 

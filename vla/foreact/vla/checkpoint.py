@@ -13,19 +13,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from foreact.episodes import strictjson
-from foreact.episodes.contract import ContractError, PolicyContract
+from foreact.episodes.contract import PolicyContract
 from foreact.episodes.outcome import JSON
 from foreact.episodes.runfolder import write_json_atomic
 from foreact.episodes.staging import staged_folder
 
 if TYPE_CHECKING:
-    from foreact.vla.policy import Policy
+    from foreact.vla.chunk_policy import ChunkPolicy
 
 __all__ = ["CheckpointError", "TrainingState", "load_policy", "read_state", "save_policy", "write_state"]
 
 FORMAT = 1
-LATER = {"hidden": None}  # keys of the head that checkpoints written before they existed lack, with what they meant
 
 
 class CheckpointError(ValueError):
@@ -45,7 +43,7 @@ class TrainingState:
     tensors: dict[str, Tensor]
 
 
-def save_policy(path: Path, policy: Policy, about: Mapping[str, JSON] | None = None) -> None:
+def save_policy(path: Path, policy: ChunkPolicy, about: Mapping[str, JSON] | None = None) -> None:
     """Write a policy that `load_policy` reads; an existing one is replaced whole.
 
     Args:
@@ -53,11 +51,13 @@ def save_policy(path: Path, policy: Policy, about: Mapping[str, JSON] | None = N
         policy: Weights to keep.
         about: Where it comes from, for people.
     """
-    described = {"policy": dataclasses.asdict(policy.config), "contract": json.loads(policy.contract.to_json())}
-    _write_folder(path, "model", dict(policy.state_dict()), {**described, "about": dict(about or {})})
+    sizes = dataclasses.asdict(policy.config)
+    described = {"architecture": sizes.pop("architecture"), "policy": sizes}
+    described |= {"contract": json.loads(policy.contract.to_json()), "about": dict(about or {})}
+    _write_folder(path, "model", dict(policy.state_dict()), described)
 
 
-def load_policy(path: Path, device: str | torch.device = "cpu") -> Policy:
+def load_policy(path: Path, device: str | torch.device = "cpu") -> ChunkPolicy:
     """Read a policy in evaluation mode.
 
     Args:
@@ -67,17 +67,16 @@ def load_policy(path: Path, device: str | torch.device = "cpu") -> Policy:
     Raises:
         CheckpointError: Missing, truncated, altered, or not a policy.
     """
-    from foreact.vla.policy import PolicyConfig
+    from foreact.vla.architectures import FIRST, config_from_json
 
     folder = path / "policy" if (path / "policy" / "model.json").exists() else path
     described = _read_description(folder, "model")
     try:
-        sizes = {**described["policy"], "head": {**LATER, **described["policy"]["head"]}}
-        config = strictjson.decode(PolicyConfig, sizes, "policy")
+        config = config_from_json(described.get("architecture", FIRST), described["policy"])
         contract = PolicyContract.from_json(json.dumps(described["contract"]))
-    except (KeyError, strictjson.StrictJsonError, ContractError) as error:
+        policy: ChunkPolicy = config.build(contract)
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'model.json'} does not describe a policy: {error}") from error
-    policy = config.build(contract)
     tensors = _read_tensors(folder, "model", described)
     try:
         policy.load_state_dict(tensors)

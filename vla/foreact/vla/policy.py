@@ -7,23 +7,33 @@ Shape letters: B batch, H chunk length, A action elements, S state elements, T t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from foreact.episodes.contract import CameraSpec, FeatureSpec, PolicyContract
+from foreact.episodes.contract import CameraSpec, PolicyContract
 from foreact.kernels.preprocess import camera_rays, rgb_to_planes, rgbd_to_planes
 from foreact.perception.language import InstructionEncoder
 from foreact.perception.vision import KeypointEncoder, KeypointFeatures
-from foreact.vla.heads import HeadConfig
+from foreact.vla.chunk_policy import (
+    DELAY,
+    NOISE,
+    PREFIX,
+    ChunkPolicy,
+    PolicyStage,
+    TrainingDraws,
+    compress,
+    expand,
+)
+from foreact.vla.heads import FlowHead, HeadConfig
 from foreact.vla.landmarks import landmark_loss, picture_coordinates
+from foreact.vla.prefix import Given, known_rows
 
 __all__ = ["CameraEye", "Encoded", "Policy", "PolicyConfig", "compress", "expand"]
 
-COMPANDING = 10.0  # how much finer than full-scale commands the network sees commands near zero
 FAR = 5.0  # network units: what is over a metre away is only "far", which keeps 8-bit steps fine for what is near
 LENGTH_SCALE = 0.2  # [m] a distance that becomes 1 for the network: about the reach of one chunk
 
@@ -37,12 +47,14 @@ class PolicyConfig:
         language: Instruction encoder.
         head: Action head.
         anchor: State elements that 3-D points of world-mounted cameras are taken relative to.
+        architecture: `keypoints`.
     """
 
     vision: KeypointEncoder.Config = field(default_factory=KeypointEncoder.Config)
     language: InstructionEncoder.Config = field(default_factory=InstructionEncoder.Config)
     head: HeadConfig = field(default_factory=HeadConfig)
     anchor: tuple[str, str, str] = ("hand_x", "hand_y", "hand_z")
+    architecture: Literal["keypoints"] = "keypoints"
 
     def build(self, contract: PolicyContract) -> Policy:
         """Make the policy for a contract."""
@@ -115,7 +127,7 @@ class CameraEye(nn.Module):
         return mounted - anchor[:, None] / LENGTH_SCALE if self.in_world else mounted
 
 
-class Policy(nn.Module):
+class Policy(ChunkPolicy):
     """A language-conditioned visuomotor policy for one contract.
 
     Args:
@@ -124,14 +136,13 @@ class Policy(nn.Module):
     """
 
     anchor: Tensor
-    state_map: Tensor
-    action_map: Tensor
+    config: PolicyConfig
+    uses_landmarks = True
 
     def __init__(self, config: PolicyConfig, contract: PolicyContract) -> None:
-        super().__init__()
+        super().__init__(config, contract)
         if contract.language is None:
-            raise ValueError("this policy needs a contract with language")
-        self.config, self.contract = config, contract
+            raise ValueError("this policy needs a contract with language; type policy=mlp for one without")
         width = config.language.width
         self.language = config.language.build(contract.language.vocabulary, contract.language.length)
         self.eyes = nn.ModuleList(CameraEye(camera, config.vision, width) for camera in contract.cameras)
@@ -139,15 +150,16 @@ class Policy(nn.Module):
         self.register_buffer("anchor", torch.tensor(anchor), persistent=False)
         context = sum(_feature_width(config.vision) for _ in self.eyes) + contract.state.shape[0] + width
         self.head = config.head.build(context, width, contract.chunk_length, contract.action.shape[0])
-        self.register_buffer("state_map", _affine_to_network(contract.state), persistent=False)
-        self.register_buffer("action_map", _affine_to_network(contract.action), persistent=False)
+        self.needs_noise, self.prefix = self.head.needs_noise, config.head.prefix
 
     def encode(self, planes: list[Tensor], state: Tensor, tokens: Tensor) -> Encoded:
         """Encode prepared planes, raw state (B, S) and tokens (B, T)."""
-        language = self.language(tokens)
+        return self.encode_told(planes, state, self.language(tokens))
+
+    def encode_told(self, planes: list[Tensor], state: Tensor, language: Tensor) -> Encoded:
+        """Encode prepared planes and raw state (B, S) under an encoded instruction (B, L)."""
         seen = [eye(plane, language) for eye, plane in zip(self.eyes, planes, strict=True)]
-        felt = state * self.state_map[0] + self.state_map[1]
-        return Encoded(torch.cat([*map(_as_vector, seen), felt, language], dim=-1), language, seen)
+        return Encoded(torch.cat([*map(_as_vector, seen), self.felt(state), language], dim=-1), language, seen)
 
     def landmark_loss(self, encoded: Encoded, state: Tensor, landmarks: Mapping[str, Tensor]) -> Tensor:
         """How far the first attended places of each camera are from the landmarks, see `foreact.vla.landmarks`.
@@ -177,44 +189,80 @@ class Policy(nn.Module):
         return prepared
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The exported function.
-
-        Args:
-            inputs: Raw tensors in the order of `contract.input_names`, then, for a flow head, noise (B, H, A).
-
-        Returns:
-            Action chunk in action units, clipped to the contract's range, (B, H, A), float32.
-        """
-        names = self.contract.input_names
-        observation = dict(zip(names, inputs, strict=False))
-        noise = inputs[len(names)] if len(inputs) > len(names) else None
+        """See `ChunkPolicy.forward`."""
+        observation = dict(zip(self.input_names, inputs, strict=True))
         encoded = self.encode(self.prepare(observation), observation["state"], observation["tokens"])
-        chunk = expand(self.head.sample(encoded.context, encoded.language, noise).float())
-        low, high = (
-            torch.tensor(bound, device=chunk.device) for bound in (self.contract.action.low, self.contract.action.high)
+        given = self.given(observation)
+        features = self.head.features(encoded.context, given)
+        output = self.head.decide(features, encoded.language, observation.get(NOISE), given)
+        return self.finish(output, observation.get(PREFIX), observation.get(DELAY))
+
+    def loss(self, batch: Mapping[str, Tensor], draws: TrainingDraws, landmark_weight: float = 0.0) -> Tensor:
+        """See `ChunkPolicy.loss`."""
+        chunk = self.to_network(batch["chunk"])
+        encoded = self.encode(self.prepare(batch, draws.shifts), batch["state"], batch["tokens"])
+        given = self.training_given(chunk, draws)
+        loss = self.head.loss(encoded.context, encoded.language, chunk, batch["mask"], draws.noise, draws.moment, given)
+        if not landmark_weight:
+            return loss
+        with torch.autocast(chunk.device.type, enabled=False):  # places keep their millimetres
+            return loss + landmark_weight * self.landmark_loss(encoded, batch["state"], _landmarks(batch))
+
+    def stages(self) -> tuple[PolicyStage, ...]:
+        """See `ChunkPolicy.stages`: the instruction, the pictures, the head."""
+        told = (PREFIX, DELAY) if self.prefix else ()
+        looked = (*self._camera_names, "state", "language", *told)
+        context = PolicyStage("context", self, self._read, ("tokens",), ("language",))
+        if not isinstance(self.head, FlowHead):
+            vision = PolicyStage("vision", self, self._look, looked, ("features",))
+            step = PolicyStage("action_step", self, self._decide, ("features", "language"), ("output",))
+            return (context, vision, step, self.finish_stage())
+        given = ("given",) if self.prefix else ()
+        vision = PolicyStage("vision", self, self._look, looked, ("features", "time", *given))
+        step = PolicyStage(
+            "action_step",
+            self,
+            self._flow,
+            ("features", "language", NOISE, "time", *given, *told[1:]),
+            ("output", "later"),
+            repeats=self.head.steps,
+            loop=(("output", NOISE), ("later", "time")),
         )
-        return torch.minimum(torch.maximum((chunk - self.action_map[1]) / self.action_map[0], low), high)
+        return (context, vision, step, self.finish_stage())
 
-    @torch.no_grad()
-    def act(self, observation: Mapping[str, Tensor], noise: Tensor | None = None) -> Tensor:
-        """Chunk for a batch of raw observations, see `forward`."""
-        inputs = [observation[name] for name in self.contract.input_names]
-        return self(*inputs, *([] if noise is None else [noise]))
+    @property
+    def _camera_names(self) -> tuple[str, ...]:
+        return tuple(name for name in self.contract.input_names if name.startswith("camera."))
+
+    def _read(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        return (self.language(tokens),)
+
+    def _look(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        observation = dict(zip((*self._camera_names, "state", "language", PREFIX, DELAY), inputs, strict=False))
+        state, given = observation["state"], self.given(observation)
+        encoded = self.encode_told(self.prepare(observation), state, observation["language"])
+        features = self.head.features(encoded.context, given)
+        if not self.needs_noise:
+            return (features,)
+        start = torch.zeros_like(state[:, :1])
+        return (features, start) if given is None else (features, start, given.chunk)
+
+    def _decide(self, features: Tensor, language: Tensor) -> tuple[Tensor, ...]:
+        return (self.head.decide(features, language, None),)
+
+    def _flow(self, features: Tensor, language: Tensor, x: Tensor, time: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        assert isinstance(self.head, FlowHead)
+        known = Given(given[0], known_rows(given[1], x.shape[1])) if given else None
+        return self.head.step(features, language, x, time, known), later(time, self.head.steps)
 
 
-def compress(action: Tensor) -> Tensor:
-    """Companding: normalised commands to network units, with errors near zero weighing more.
-
-    The last centimetre of a reach is driven by commands of a few per cent, which a distance in plain units neglects.
-    A median stays the median under a monotonic map, so the L1 head still learns the expert's median command.
-    """
-    # y = asinh(c a) / asinh(c)
-    return torch.asinh(action * COMPANDING) / math.asinh(COMPANDING)
+def later(time: Tensor, steps: int) -> Tensor:
+    """The time of the next Euler step, with the very bits of (n + 1) / steps."""
+    return (torch.round(time * steps) + 1) / steps
 
 
-def expand(output: Tensor) -> Tensor:
-    """The inverse of `compress`, for outputs up to half beyond the full scale."""
-    return torch.sinh(output.clamp(-1.5, 1.5) * math.asinh(COMPANDING)) / COMPANDING
+def _landmarks(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("landmarks."): batch[name] for name in batch if name.startswith("landmarks.")}
 
 
 def _as_vector(seen: KeypointFeatures) -> Tensor:
@@ -224,15 +272,6 @@ def _as_vector(seen: KeypointFeatures) -> Tensor:
 
 def _feature_width(vision: KeypointEncoder.Config) -> int:
     return 4 * vision.keypoints + vision.summary
-
-
-def _affine_to_network(feature: FeatureSpec) -> Tensor:
-    """Rows a and b of x -> a * x + b."""
-    if feature.normalisation == "none":
-        return torch.stack([torch.ones(feature.shape), torch.zeros(feature.shape)])
-    low, high = torch.tensor(feature.low), torch.tensor(feature.high)
-    scale = 2 / (high - low)
-    return torch.stack([scale, -low * scale - 1])
 
 
 def _rotation(quaternion: tuple[float, float, float, float]) -> Tensor:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from foreact.vla.checkpoint import TrainingState
+from foreact.vla.chunk_policy import ChunkPolicy, TrainingDraws
 from foreact.vla.dataset import LANDMARKS, Demonstrations
-from foreact.vla.policy import Policy, compress
 
 __all__ = ["OptimisationConfig", "Trainer", "UpdateFigures"]
 
@@ -35,7 +35,8 @@ class OptimisationConfig:
         clip: Largest gradient norm.
         ema: Decay of the weights' moving average, which is what is evaluated.
         shift: Largest random translation of pictures [px].
-        landmark_weight: Weight of the loss that teaches attention where landmarks are; 0 for data without them.
+        landmark_weight: Weight of the loss that teaches attention where landmarks are; 0 for data without them. Only
+            the keypoint architecture learns from them.
         state_noise: Standard deviation of noise on the state [its units].
         precision: Of convolutions and matrix products; weights and losses stay float32.
     """
@@ -85,7 +86,7 @@ class Trainer:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: ChunkPolicy,
         demonstrations: Demonstrations,
         config: OptimisationConfig,
         seed: int,
@@ -94,7 +95,7 @@ class Trainer:
     ) -> None:
         if config.batch % world:
             raise ValueError(f"train: batch={config.batch} does not divide among {world} processes")
-        if config.landmark_weight and not demonstrations.landmarks:
+        if config.landmark_weight and policy.uses_landmarks and not demonstrations.landmarks:
             raise ValueError("train: the demonstrations have no landmarks; type optimisation.landmark_weight=0")
         self.policy, self.average = policy, copy.deepcopy(policy)
         self.data, self.config = demonstrations, config
@@ -151,30 +152,35 @@ class Trainer:
         rows = torch.randint(0, len(self.data), (size,), generator=generator)
         batch = {name: values[rows] for name, values in self.data.inputs.items()}
         batch |= {"chunk": self.data.chunk[rows], "mask": self.data.mask[rows]}
-        batch |= {f"{LANDMARKS}.{name}": values[rows] for name, values in self.data.landmarks.items()}
+        if self.policy.uses_landmarks:
+            batch |= {f"{LANDMARKS}.{name}": values[rows] for name, values in self.data.landmarks.items()}
         noise = torch.randn(batch["state"].shape, generator=generator)
         batch["state"] = batch["state"] + self.config.state_noise * noise
         return {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
 
     def _loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        chunk = compress(batch["chunk"] * self.policy.action_map[0] + self.policy.action_map[1])
-        noise = torch.randn(chunk.shape, generator=generator).to(self.device)
-        moment = torch.rand((len(chunk), 1), generator=generator).to(self.device)
         bf16 = self.config.precision == "bf16"
+        draws = self._draws(batch["chunk"].shape, generator)
+        weight = self.config.landmark_weight if self.policy.uses_landmarks else 0.0
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            planes = self.policy.prepare(batch, self._shifts(len(chunk), generator))
-            encoded = self.policy.encode(planes, batch["state"], batch["tokens"])
-            loss = self.policy.head.loss(encoded.context, encoded.language, chunk, batch["mask"], noise, moment)
-        if self.config.landmark_weight:
-            known = {name: batch[f"{LANDMARKS}.{name}"] for name in self.data.landmarks}
-            loss = loss + self.config.landmark_weight * self.policy.landmark_loss(encoded, batch["state"], known)
-        return loss
+            return self.policy.loss(batch, draws, weight)
+
+    def _draws(self, shape: torch.Size, generator: torch.Generator) -> TrainingDraws:
+        noise = torch.randn(shape, generator=generator).to(self.device)
+        moment = torch.rand((shape[0], 1), generator=generator).to(self.device)
+        shifts = self._shifts(shape[0], generator)
+        return TrainingDraws(noise, moment, shifts, self._delay(shape[0], generator))
+
+    def _delay(self, size: int, generator: torch.Generator) -> Tensor | None:
+        if not self.policy.prefix:
+            return None
+        return torch.randint(0, self.policy.prefix + 1, (size,), generator=generator).to(self.device)
 
     def _shifts(self, size: int, generator: torch.Generator) -> list[Tensor] | None:
         limit = self.config.shift
         if limit == 0:
             return None
-        drawn = [torch.randint(-limit, limit + 1, (size, 2), generator=generator) for _ in self.policy.eyes]
+        drawn = [torch.randint(-limit, limit + 1, (size, 2), generator=generator) for _ in self.policy.contract.cameras]
         return [shift.to(self.device) for shift in drawn]
 
     def _average_gradients(self) -> None:
