@@ -72,3 +72,31 @@ def test_one_episode_cannot_be_split(tmp_path: Path, contract: PolicyContract) -
     EpisodeStore.create(tmp_path / "one", contract).write("push-00000", episode(0))
     with pytest.raises(StoreError, match="two of one task"):
         draw_observations(tmp_path / "one", contract, 1, 0, "held out")
+
+
+def test_a_prefix_is_what_was_done_next(tmp_path: Path, contract: PolicyContract) -> None:
+    made = EpisodeStore.create(tmp_path / "store", contract)
+    for index in range(2):
+        streams = dict(episode(index).streams)
+        actions = np.stack([np.full(10, index), np.arange(10)], 1).astype(np.float32) / 10
+        streams["action"] = dataclasses.replace(streams["action"], data=actions)
+        made.write(f"push-{index:05d}", dataclasses.replace(episode(index), streams=streams))
+    drawn = draw_observations(tmp_path / "store", contract, 5, 0, "held out", longest_delay=2)
+    assert [inputs["delay"].tolist() for inputs in drawn] == [[0], [1], [2], [0], [1]]
+    for inputs in drawn:
+        step = inputs["state"][0, 1]
+        wanted = np.minimum(step + np.arange(4), 9) / 10  # the last action is held
+        np.testing.assert_allclose(inputs["prefix"][0, :, 1], wanted, rtol=1e-6)
+
+
+def test_a_contract_without_cameras_and_language_is_drawn_at_control_steps(
+    tmp_path: Path, contract: PolicyContract
+) -> None:
+    bare = dataclasses.replace(contract, cameras=(), language=None)
+    made = EpisodeStore.create(tmp_path / "store", bare)
+    for index in range(2):
+        streams = {name: each for name, each in episode(index).streams.items() if not name.startswith("camera.")}
+        made.write(f"push-{index:05d}", dataclasses.replace(episode(index), streams=streams))
+    drawn = draw_observations(tmp_path / "store", bare, 20, 0, "held out")
+    assert [inputs["state"][0, 1] for inputs in drawn] == list(range(10))
+    assert set(drawn[0]) == {"state", "noise", "prefix", "delay"}

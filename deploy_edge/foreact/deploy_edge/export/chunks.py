@@ -6,26 +6,26 @@ Shape letters: H chunk length, A action elements.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foreact.deploy_edge.observations import Inputs, only
-from foreact.deploy_edge.runtime.engine import NOISE, session_of
+from foreact.deploy_edge.runtime.engine import session_of
 
 if TYPE_CHECKING:
-    from foreact.vla.policy import Policy
+    from foreact.vla.chunk_policy import ChunkPolicy
 
 __all__ = ["input_names", "onnx_policy", "policy_hash", "run_chunks", "torch_policy"]
 
 
-def input_names(policy: Policy) -> tuple[str, ...]:
-    """Inputs of the exported model: those of the contract, and noise for a policy that samples."""
-    return (*policy.contract.input_names, *((NOISE,) if policy.head.needs_noise else ()))
+def input_names(policy: ChunkPolicy) -> tuple[str, ...]:
+    """Inputs of the exported model: the contract's, noise for a policy that samples, the prefix where there is one."""
+    return policy.input_names
 
 
-def policy_hash(policy: Policy) -> str:
+def policy_hash(policy: ChunkPolicy) -> str:
     """sha256 of a policy's weights, by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(policy.state_dict().items()):
@@ -34,22 +34,21 @@ def policy_hash(policy: Policy) -> str:
     return digest.hexdigest()
 
 
-def torch_policy(policy: Policy) -> Callable[[Inputs], np.ndarray]:
+def torch_policy(policy: ChunkPolicy) -> Callable[[Inputs], np.ndarray]:
     """The original as a function of model inputs, run eagerly on one thread; it returns (H, A)."""
     import torch
 
     torch.set_num_threads(1)
-    names = policy.contract.input_names
+    names = input_names(policy)
 
     def chunk(inputs: Inputs) -> np.ndarray:
-        tensors = {name: torch.from_numpy(inputs[name]) for name in names}
-        noise = torch.from_numpy(inputs[NOISE]) if policy.head.needs_noise else None
-        return policy.act(tensors, noise).numpy()[0]
+        with torch.no_grad():
+            return policy(*(torch.from_numpy(inputs[name]) for name in names)).numpy()[0]
 
     return chunk
 
 
-def onnx_policy(content: bytes) -> Callable[[Inputs], np.ndarray]:
+def onnx_policy(content: bytes) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     """A model as a function of its inputs, run by onnxruntime on one thread; it returns (H, A)."""
     session = session_of(content)
     names = [each.name for each in session.get_inputs()]
