@@ -43,7 +43,7 @@ def values_of(model: ModelProto, layers: list[Layer]) -> dict[str, TensorValues]
 
 
 def parity(error: float) -> Parity:
-    return Parity(np.array([1 - error]), np.array([error]), np.array([False]))
+    return Parity(np.array([1 - error]), np.array([error]), np.array([False]), np.array([error]))
 
 
 def has_float_input(candidate: ModelProto, layer: str) -> bool:
