@@ -8,7 +8,9 @@ import pytest
 
 from foreact.episodes.contract import PolicyContract
 from foreact.sim.worlds import WorldSteps
-from foreact.vla.rollout import Trial, run_actor
+from foreact.vla.rollout import Lateness, Trial, run_actor
+
+ON_TIME = Lateness()
 
 
 class CountingWorlds:
@@ -53,15 +55,43 @@ class Walker:
         return np.broadcast_to(chunk, (len(noise), 4, 4)).copy()
 
 
+class ToldWalker(Walker):
+    """A walker that remembers what it was told and goes on from there."""
+
+    prefix = 2
+
+    def __init__(self, contract: PolicyContract) -> None:
+        super().__init__(contract)
+        self.told: list[list[float]] = []
+
+    def act(
+        self,
+        observation: Mapping[str, np.ndarray],
+        noise: np.ndarray,
+        prefix: np.ndarray | None = None,
+        delay: np.ndarray | None = None,
+    ) -> np.ndarray:
+        chunk = super().act(observation, noise)
+        if prefix is not None and delay is not None:
+            assert prefix.shape == noise.shape and delay.shape == (len(noise),)
+            self.told.append(prefix[0, : delay[0], 0].tolist())
+        return chunk
+
+
 def trials(*seeds: int) -> list[Trial]:
     return [Trial("reach-v3", index, seed, "reach the ball") for index, seed in enumerate(seeds)]
 
 
 def run(
-    contract: PolicyContract, seeds: tuple[int, ...], horizon: int = 20, execute: int = 2
+    contract: PolicyContract,
+    seeds: tuple[int, ...],
+    horizon: int = 20,
+    execute: int = 2,
+    lateness: Lateness = ON_TIME,
+    kind: type[Walker] = Walker,
 ) -> tuple[list[Any], Any, Any]:
-    worlds, actor = CountingWorlds(len(seeds)), Walker(contract)
-    results = run_actor(worlds, trials(*seeds), actor, horizon, execute)  # pyright: ignore[reportArgumentType]
+    worlds, actor = CountingWorlds(len(seeds)), kind(contract)
+    results = run_actor(worlds, trials(*seeds), actor, horizon, execute, lateness)  # pyright: ignore[reportArgumentType]
     return results, worlds, actor
 
 
@@ -101,3 +131,27 @@ def test_reordering_worlds_reorders_results(contract: PolicyContract) -> None:
 def test_executing_more_of_a_chunk_looks_less_often(contract: PolicyContract, execute: int) -> None:
     _, worlds, _ = run(contract, (1000,), horizon=12, execute=execute)
     assert len(worlds.drawn) == 12 // execute
+
+
+def test_a_late_chunk_enters_at_the_row_that_its_delay_names(contract: PolicyContract) -> None:
+    results, _, _ = run(contract, (1000,), horizon=6, lateness=Lateness(1))
+    # the first chunk is waited for; then row 2 of the old one bridges the step until row 1 of the new one
+    assert results[0].actions[:, 0].tolist() == [1, 2, 3, 2, 3, 2]
+    results, _, _ = run(contract, (1000,), horizon=6, lateness=Lateness(2))
+    assert results[0].actions[:, 0].tolist() == [1, 2, 3, 4, 3, 4]
+
+
+def test_a_policy_that_can_be_told_is_told_what_is_being_executed(contract: PolicyContract) -> None:
+    _, _, told = run(contract, (1000,), horizon=6, lateness=Lateness(2), kind=ToldWalker)
+    assert told.told == [[3, 4], [3, 4]]
+    for lateness in (Lateness(2, told=False), Lateness(0)):
+        _, _, untold = run(contract, (1000,), horizon=6, lateness=lateness, kind=ToldWalker)
+        assert untold.told == []
+
+
+def test_a_policy_without_pictures_and_words_gets_its_state_alone(contract: PolicyContract) -> None:
+    import dataclasses
+
+    blind = dataclasses.replace(contract, cameras=(), language=None)
+    results, worlds, _ = run(blind, (3,))
+    assert results[0].success and worlds.drawn == []

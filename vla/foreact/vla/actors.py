@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from foreact.episodes.contract import PolicyContract
 
-__all__ = ["Actor", "ActorError", "TorchActor", "chunk_noise", "open_actor"]
+__all__ = ["Actor", "ActorError", "PrefixActor", "TorchActor", "chunk_noise", "longest_prefix", "open_actor"]
 
 GROUP = "foreact.policies"
 
@@ -38,6 +38,34 @@ class Actor(Protocol):
         ...
 
 
+@runtime_checkable
+class PrefixActor(Actor, Protocol):
+    """An actor that can be told which actions are being executed while it decides.
+
+    Attributes:
+        prefix: The longest delay [control steps] it was trained for; 0 for a policy that cannot be told.
+    """
+
+    prefix: int
+
+    def act(
+        self,
+        observation: Mapping[str, np.ndarray],
+        noise: np.ndarray,
+        prefix: np.ndarray | None = None,
+        delay: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """As `Actor.act`.
+
+        Args:
+            observation: One array for each of `contract.input_names`.
+            noise: Gaussian noise (B, H, A) float32.
+            prefix: The actions that are being executed, float32 (B, H, A) in action units; None for none.
+            delay: How many of them, int64 (B,); given with `prefix`.
+        """
+        ...
+
+
 class TorchActor:
     """A trained policy run by torch.
 
@@ -52,20 +80,28 @@ class TorchActor:
 
         self._policy = load_policy(path, device)
         self._device = torch.device(device)
-        self.contract = self._policy.contract
+        self.contract, self.prefix = self._policy.contract, self._policy.prefix
 
-    def act(self, observation: Mapping[str, np.ndarray], noise: np.ndarray) -> np.ndarray:
-        """See `Actor`."""
+    def act(
+        self,
+        observation: Mapping[str, np.ndarray],
+        noise: np.ndarray,
+        prefix: np.ndarray | None = None,
+        delay: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """See `PrefixActor`."""
         self.contract.check_observation(observation, "act")
+        told = {"noise": noise, "prefix": prefix, "delay": delay}
+        given = {**observation, **{name: values for name, values in told.items() if values is not None}}
         rows = [slice(row, row + 1) for row in range(len(noise))] if self._device.type == "cpu" else [slice(None)]
-        return np.concatenate([self._act(observation, noise, row) for row in rows])
+        return np.concatenate([self._act(given, row) for row in rows])
 
-    def _act(self, observation: Mapping[str, np.ndarray], noise: np.ndarray, row: slice) -> np.ndarray:
+    def _act(self, given: Mapping[str, np.ndarray], row: slice) -> np.ndarray:
         import torch
 
-        inputs = {name: torch.from_numpy(values[row]).to(self._device) for name, values in observation.items()}
-        wanted = torch.from_numpy(noise[row]).to(self._device) if self._policy.needs_noise else None
-        return self._policy.act(inputs, wanted).cpu().numpy()
+        inputs = {name: torch.from_numpy(values[row]).to(self._device) for name, values in given.items()}
+        chunk = self._policy.act(inputs, inputs["noise"], inputs.get("prefix"), inputs.get("delay"))
+        return chunk.cpu().numpy()
 
 
 def open_actor(path: Path, device: str = "cpu") -> Actor:
@@ -91,6 +127,11 @@ def open_actor(path: Path, device: str = "cpu") -> Actor:
         raise ActorError(f"{path}: no policy reader for {path.suffix or 'a file without suffix'}; known: {known}")
     factory: Callable[[Path, str], Actor] = next(iter(found)).load()
     return factory(path, device)
+
+
+def longest_prefix(actor: Actor) -> int:
+    """The longest delay [control steps] whose actions this actor can be told; 0 for one that cannot be told."""
+    return actor.prefix if isinstance(actor, PrefixActor) else 0
 
 
 def chunk_noise(seed: int, decision: int, contract: PolicyContract) -> np.ndarray:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,9 @@ class EvalConfig:
         split: Which layouts to draw from; `eval` is never trained on.
         horizon: Most control steps of an episode; Meta-World's own limit is 500.
         execute: Actions executed before looking again.
+        delay: Control steps by which each chunk but an episode's first arrives late; the one before is executed
+            meanwhile, and a policy that was trained with a prefix is told of it.
+        told: Whether it is; false measures what the telling is worth.
         instruction: Sentence told to the policy: the task's `main` one, a `held_out` paraphrase, or any other text.
         worlds: Worlds run together by a process; changes speed, not results.
         workers: Processes.
@@ -58,6 +61,8 @@ class EvalConfig:
     split: Literal["eval", "calibration", "train"] = "eval"
     horizon: int = 500
     execute: int = 8
+    delay: int = 0
+    told: bool = True
     instruction: str = "main"
     worlds: int = 10
     workers: int = 2
@@ -67,7 +72,7 @@ class EvalConfig:
     def __post_init__(self) -> None:
         if (self.policy is None) == (self.agent is None):
             raise EvalError("eval: give either policy=PATH or --agent zero|random|expert")
-        least = {"episodes": 1, "horizon": 1, "execute": 1, "worlds": 1, "workers": 1, "videos": 0}
+        least = {"episodes": 1, "horizon": 1, "execute": 1, "worlds": 1, "workers": 1, "videos": 0, "delay": 0}
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise EvalError(f"eval: {name}={getattr(self, name)} is out of range; give {low} or more")
@@ -170,12 +175,24 @@ def load_results(out: Path) -> list[dict[str, Any]]:
 def _contract(config: EvalConfig) -> PolicyContract | None:
     if config.policy is None:
         return None
-    from foreact.vla.actors import open_actor
+    from foreact.vla.actors import longest_prefix, open_actor
 
-    contract = open_actor(config.policy, config.device).contract
+    actor = open_actor(config.policy, config.device)
+    contract, longest = actor.contract, longest_prefix(actor)
     _check_simulated(contract)
     if config.execute > contract.chunk_length:
         raise EvalError(f"eval: execute={config.execute} but the policy's chunks have {contract.chunk_length} actions")
+    most = min(config.execute, contract.chunk_length - config.execute)
+    if config.delay > most:
+        raise EvalError(
+            f"eval: delay={config.delay} but with execute={config.execute} of chunks of "
+            f"{contract.chunk_length} actions at most {most} can be bridged"
+        )
+    if config.told and longest and config.delay > longest:
+        raise EvalError(
+            f"eval: delay={config.delay} but the policy was trained for at most {longest}; type told=false "
+            "to tell it nothing"
+        )
     return contract
 
 
@@ -185,6 +202,8 @@ def _check_simulated(contract: PolicyContract) -> None:
     from foreact.sim.metaworld import policy_contract
 
     simulated = policy_contract(contract.cameras, contract.chunk_length)
+    if contract.language is None:
+        simulated = replace(simulated, language=None)  # a policy of one task need not be told which
     require_same(simulated, contract, "evaluation in the Meta-World simulator")
 
 
@@ -213,7 +232,7 @@ def _jobs(config: EvalConfig, trials: Sequence[Trial]) -> list[_Job]:
 def _run_job(job: _Job) -> int:
     from foreact.sim.workers import give_back_memory
     from foreact.sim.worlds import Worlds
-    from foreact.vla.rollout import run_actor, run_controller
+    from foreact.vla.rollout import Lateness, run_actor, run_controller
 
     config = job.config
     names = [trial.task for trial in job.trials]
@@ -222,7 +241,8 @@ def _run_job(job: _Job) -> int:
     else:
         actor = _actor(config)
         cameras: tuple[CameraSpec, ...] = actor.contract.cameras
-        results = run_actor(Worlds(names, cameras), job.trials, actor, config.horizon, config.execute)
+        late = Lateness(config.delay, config.told)
+        results = run_actor(Worlds(names, cameras), job.trials, actor, config.horizon, config.execute, late)
     for result in results:
         _write_episode(config.out, result)
     give_back_memory()
@@ -294,6 +314,7 @@ def _protocol(config: EvalConfig, trials: Sequence[Trial]) -> dict[str, JSON]:
         "trials": [[trial.task, trial.seed, trial.instruction] for trial in trials],
         "horizon": config.horizon,
         "execute": config.execute,
+        **({"delay": config.delay} if config.delay else {}),
         "success": "solved at any step, by Meta-World's own rule",
         "packages": {name: metadata.version(name) for name in ("metaworld", "mujoco", "mujoco-warp")},
     }
