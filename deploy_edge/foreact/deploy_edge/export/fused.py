@@ -17,6 +17,7 @@ from foreact.deploy_edge.latency import Latency, interleaved
 from foreact.deploy_edge.model_file import describe, require_writable, sealed_bytes, write_bytes_atomic
 from foreact.deploy_edge.observations import Inputs, draw_observations, only
 from foreact.deploy_edge.parity import Parity, ParityError, compare, require_parity
+from foreact.deploy_edge.runtime.engine import LONGEST_DELAY_KEY
 from foreact.deploy_edge.runtime.golden import GOLDEN_KEY, golden_digest, parse_golden, require_golden, write_golden
 from foreact.deploy_edge.runtime.signature import ACTION
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
@@ -117,7 +118,7 @@ def _described(policy: ChunkPolicy, config: ExportConfig, golden: bytes) -> dict
         "foreact.precision": "float32",
         "foreact.opset": str(config.opset),
         "foreact.stages": stage_table(policy),
-        "foreact.longest_delay": str(longest_delay(policy)),
+        LONGEST_DELAY_KEY: str(longest_delay(policy)),
         GOLDEN_KEY: golden_digest(golden),
     }
     return describe(policy.contract, policy_hash(policy), extra)

@@ -70,10 +70,22 @@ def trace(module: nn.Module, inputs: Inputs, outputs: Sequence[str], opset: int 
     model = program.model_proto
     # the exporter writes the same file version for every opset
     model.ir_version = max(model.ir_version, helper.find_min_ir_version_for(list(model.opset_import)))
+    _constant_outputs(model)
     strip(model)
     maxima_to_pools(model)
     picks_to_convolutions(model)
     return Traced(model, program.exported_program)
+
+
+def _constant_outputs(model: ModelProto) -> None:
+    """Let a node make every output: the exporter leaves one that is constant among the weights."""
+    from onnx import helper
+
+    outputs = {each.name for each in model.graph.output}
+    for constant in model.graph.initializer:
+        if constant.name in outputs:
+            name, constant.name = constant.name, f"{constant.name}.constant"
+            model.graph.node.append(helper.make_node("Identity", [constant.name], [name], f"{name}.output"))
 
 
 def onnx_model(policy: ChunkPolicy, opset: int = OPSET) -> ModelProto:
