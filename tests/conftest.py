@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-TIMEOUTS = {"unit": 60, "integration": 180, "e2e": 600, "gpu": 300}  # [s] per test
+TIMEOUTS = {"unit": 60, "integration": 180, "e2e": 600, "gpu": 300, "tensorrt": 180}  # [s] per test
 HERE = Path(__file__).parent
 
 # Small models on a busy machine: one thread per process (set before anything imports torch or numpy).
