@@ -1,5 +1,6 @@
 """From what was typed to a plain dictionary: Hydra composes YAML and overrides, and no DictConfig leaves this file."""
 
+import copy
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -88,7 +89,8 @@ def compose(
         command: its name; `conf/<command>.yaml` is read if there is one.
         config_type: the dataclass that will be built, asked for the types of keys.
         overrides: what was typed, in order; a later one wins.
-        base: values from an earlier run's `run.json`, taken instead of the YAML file.
+        base: values from an earlier run's `run.json`, taken instead of the YAML file. A named configuration replaces
+            all that the base says under its key.
 
     Returns:
         plain dictionaries, lists and values.
@@ -106,7 +108,9 @@ def compose(
     has_file = resources.files(CONF).joinpath(f"{command}.yaml").is_file()
     name = command if base is None and has_file else None
     if name is None:  # a named configuration replaces nothing then, so Hydra wants it added
-        ready = [f"+{override}" if override.startswith(f"{command}/") else override for override in ready]
+        named = [override for override in ready if override.startswith(f"{command}/")]
+        ready = [f"+{override}" if override in named else override for override in ready]
+        base = None if base is None else _without(base, [override.partition("@")[2] for override in named])
     try:
         with initialize_config_module(CONF, version_base="1.3"):
             composed = hydra_compose(name, overrides=ready)
@@ -115,6 +119,18 @@ def compose(
         return _plain(OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except (HydraException, OmegaConfBaseException, OSError) as error:
         raise DoorError(_readable(error, overrides)) from error
+
+
+def _without(base: dict[str, Any], named: Sequence[str]) -> dict[str, Any]:
+    """The base without the keys that named configurations, `key=name`, replace."""
+    left = copy.deepcopy(base)
+    for override in named:
+        *groups, last = override.partition("=")[0].split(".")
+        inside: Any = left
+        for group in groups:
+            inside = inside.get(group, {})
+        inside.pop(last, None)
+    return left
 
 
 def _plain(container: Any) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def build[ConfigT](config_type: type[ConfigT], values: Mapping[str, Any], where:
 
     Args:
         config_type: a dataclass whose fields are bool, int, float, str, Path, Literal, tuples, dicts with text keys,
-            optional or union types of these, or dataclasses.
+            optional or union types of these, or dataclasses. Dataclasses of a union are told apart by a field that is
+            a Literal of one text in each of them; without it the first is meant.
         values: what the configuration files and the command line say; absent keys take the dataclass's defaults.
         where: dotted name of this dataclass inside the whole configuration.
 
@@ -63,7 +64,7 @@ def build[ConfigT](config_type: type[ConfigT], values: Mapping[str, Any], where:
 
 def key_names(config_type: type[Any]) -> list[str]:
     """List the dotted names of every key a configuration accepts, nested ones included."""
-    return [name for name, _ in _leaves(config_type)]
+    return list(dict.fromkeys(name for name, _ in _leaves(config_type)))
 
 
 def field_type(config_type: type[Any], key: str, where: str = "") -> Any | None:
@@ -131,6 +132,8 @@ def _convert_union(hint: Any, value: Any, where: str) -> Any:
         return None
     if len(members) == 1:
         return _convert(members[0], value, where)
+    if isinstance(value, Mapping) and all(map(dataclasses.is_dataclass, members)):
+        return build(_tagged(members, value, where), value, where)
     errors = []
     for member in members:
         try:
@@ -138,6 +141,27 @@ def _convert_union(hint: Any, value: Any, where: str) -> Any:
         except DoorError as error:
             errors.append(str(error))
     raise DoorError(f"{where} fits none of its types: " + "; ".join(errors))
+
+
+def _tagged(members: list[Any], value: Mapping[str, Any], where: str) -> Any:
+    """The dataclass that the values name by the field that tells the members apart."""
+    labels = [
+        {name: get_args(hint)[0] for name, hint in get_type_hints(each).items() if _is_label(hint)} for each in members
+    ]
+    tag = next((name for name in labels[0] if all(name in label for label in labels)), None)
+    if tag is None:
+        raise TypeError(f"{where}: nothing tells {', '.join(map(_type_name, members))} apart")
+    named = {label[tag]: each for label, each in zip(labels, members, strict=True)}
+    wanted = value.get(tag, labels[0][tag])
+    if wanted not in named:
+        raise DoorError(
+            f"{_join(where, tag)} must be one of {', '.join(named)}; got {wanted!r}.{near(str(wanted), list(named))}"
+        )
+    return named[wanted]
+
+
+def _is_label(hint: Any) -> bool:
+    return get_origin(hint) is Literal and len(get_args(hint)) == 1
 
 
 def _convert_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:

@@ -14,7 +14,9 @@ from foreact.episodes.store import Episode, EpisodeStore, Stream
 from foreact.perception.language import InstructionEncoder
 from foreact.perception.vision import KeypointEncoder
 from foreact.vla.heads import HeadConfig
+from foreact.vla.mlp import MLPConfig
 from foreact.vla.policy import Policy, PolicyConfig
+from foreact.vla.transformer import TransformerConfig
 
 SIDE = 16
 ELEMENTS = ("hand_x", "hand_y", "hand_z", "gripper_opening")
@@ -52,7 +54,24 @@ def configured(kind: str) -> Any:
     """A small configuration by its architecture, head and options, such as `keypoints-flow-prefix`."""
     architecture, *words = kind.split("-")
     prefix = 2 if "prefix" in words else 0
+    if architecture == "mlp":
+        return MLPConfig(widths=(8, 6))
+    if architecture == "transformer":
+        return TransformerConfig(
+            width=12, head_width=4, heads=(3, 2), hidden=(16, 8), action_heads=(2, 1), context_heads=(1, 3),
+            action_hidden=(10, 14), patch=8, stem=6, kind=words[0], steps=3, prefix=prefix,  # pyright: ignore[reportArgumentType]
+        )  # fmt: skip
     return replace(tiny(), head=replace(tiny(words[0]).head, prefix=prefix))
+
+
+def contract_for(kind: str, contract: PolicyContract) -> PolicyContract:
+    """The contract, without what the architecture does not take."""
+    return replace(contract, cameras=(), language=None) if kind == "mlp" else contract
+
+
+@pytest.fixture
+def fitting() -> Callable[[str, PolicyContract], PolicyContract]:
+    return contract_for
 
 
 @pytest.fixture

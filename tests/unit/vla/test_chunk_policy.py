@@ -1,6 +1,7 @@
 """What every policy promises to training, export and evaluation, for each architecture."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ import torch
 from torch import Tensor
 
 from foreact.episodes.contract import PolicyContract
+from foreact.vla.checkpoint import load_policy, save_policy
 from foreact.vla.chunk_policy import ChunkPolicy, run_stages
 
 Observe = Callable[..., dict[str, np.ndarray]]
 Make = Callable[[str], Any]
-KINDS = ["keypoints-l1", "keypoints-flow", "keypoints-l1-prefix", "keypoints-flow-prefix"]
+Fitting = Callable[[str, PolicyContract], PolicyContract]
+PREFIXED = ["keypoints-l1-prefix", "keypoints-flow-prefix", "transformer-l1-prefix", "transformer-flow-prefix"]
+KINDS = ["keypoints-l1", "keypoints-flow", "transformer-l1", "transformer-flow", "mlp", *PREFIXED]
 
 
 def inputs_of(policy: ChunkPolicy, observation: Mapping[str, np.ndarray], delay: int = 0) -> dict[str, Tensor]:
@@ -39,9 +43,9 @@ def moved(policy: ChunkPolicy) -> ChunkPolicy:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_stages_in_order_give_what_forward_gives(
-    kind: str, contract: PolicyContract, make_config: Make, make_observation: Observe
+    kind: str, contract: PolicyContract, fitting: Fitting, make_config: Make, make_observation: Observe
 ) -> None:
-    policy = moved(make_config(kind).build(contract))
+    policy = moved(make_config(kind).build(fitting(kind, contract)))
     values = inputs_of(policy, make_observation(contract, 2), delay=min(2, policy.prefix))
     expected = policy(*values.values())
     stages = policy.stages()
@@ -51,7 +55,7 @@ def test_stages_in_order_give_what_forward_gives(
     assert torch.equal(policy.act(values, *(values.get(name) for name in ("noise", "prefix", "delay"))), expected)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.endswith("prefix")])
+@pytest.mark.parametrize("kind", PREFIXED)
 def test_given_rows_come_back_and_rows_after_them_have_no_influence(
     kind: str, contract: PolicyContract, make_config: Make, make_observation: Observe
 ) -> None:
@@ -67,7 +71,7 @@ def test_given_rows_come_back_and_rows_after_them_have_no_influence(
     assert (policy(*other.values())[1, 2:] - chunk[1, 2:]).abs().max() > 1e-4, "what is given changes what follows"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.endswith("prefix")])
+@pytest.mark.parametrize("kind", PREFIXED)
 def test_a_delay_of_0_is_the_same_as_being_told_nothing(
     kind: str, contract: PolicyContract, make_config: Make, make_observation: Observe
 ) -> None:
@@ -75,6 +79,18 @@ def test_a_delay_of_0_is_the_same_as_being_told_nothing(
     values = inputs_of(policy, make_observation(contract, 2))
     told = policy.act(values, values.get("noise"), values["prefix"], values["delay"])
     assert torch.equal(policy.act(values, values.get("noise")), told)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_policy_of_any_architecture_comes_back_whole(
+    kind: str, contract: PolicyContract, fitting: Fitting, make_config: Make, make_observation: Observe, tmp_path: Path
+) -> None:
+    policy = moved(make_config(kind).build(fitting(kind, contract)))
+    save_policy(tmp_path / "p", policy)
+    loaded = load_policy(tmp_path / "p")
+    assert (type(loaded), loaded.config, loaded.contract) == (type(policy), policy.config, policy.contract)
+    values = inputs_of(policy, make_observation(contract, 1))
+    assert torch.equal(loaded(*values.values()), policy(*values.values()))
 
 
 def test_delays_that_were_not_trained_for_are_refused(

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from foreact.episodes.contract import PolicyContract
-from foreact.vla.policy import CameraEye, Policy, PolicyConfig, compress, expand
+from foreact.vla.chunk_policy import compress, expand
+from foreact.vla.policy import CameraEye, Policy, PolicyConfig
 
 Observe = Callable[..., dict[str, np.ndarray]]
 

@@ -15,6 +15,8 @@ __all__ = ["ARCHITECTURES", "UnknownArchitecture", "architecture_of", "config_fr
 FIRST = "keypoints"  # what checkpoints without the key are
 ARCHITECTURES = {
     FIRST: "foreact.vla.policy:PolicyConfig",
+    "transformer": "foreact.vla.transformer:TransformerConfig",
+    "mlp": "foreact.vla.mlp:MLPConfig",
 }
 """Where each architecture's configuration is."""
 

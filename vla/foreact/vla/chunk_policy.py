@@ -182,6 +182,10 @@ class ChunkPolicy(nn.Module, abc.ABC):
         """Actions in action units to what the network is trained on."""
         return compress(action * self.action_map[0] + self.action_map[1])
 
+    def expand(self, output: Tensor) -> Tensor:
+        """What the network gives to actions scaled to [-1, 1]."""
+        return expand(output)
+
     def given(self, observation: Mapping[str, Tensor]) -> Given | None:
         """The decided actions of an observation with `prefix` and `delay`; None for a policy that takes none."""
         return Given.of(self.to_network(observation[PREFIX]), observation[DELAY]) if self.prefix else None
@@ -196,7 +200,7 @@ class ChunkPolicy(nn.Module, abc.ABC):
 
     def finish(self, output: Tensor, prefix: Tensor | None = None, delay: Tensor | None = None) -> Tensor:
         """Network output (B, H, A) to action units, clipped, with the prefix in its rows before the delay."""
-        chunk = expand(output.float())
+        chunk = self.expand(output.float())
         low, high = (
             torch.tensor(bound, device=chunk.device) for bound in (self.contract.action.low, self.contract.action.high)
         )

@@ -1,6 +1,7 @@
 """Demonstrations of an episode store as training samples in memory.
 
-A sample is one camera frame with the state at that time, the instruction and the next H actions.
+A sample is one camera frame, or one control step for a policy without cameras, with the state at that time, the
+instruction and the next H actions.
 Shape letters: N samples, H chunk length, A action elements, S state elements, T tokens.
 """
 
@@ -28,7 +29,8 @@ class Demonstrations:
     """Samples ready to be drawn.
 
     Attributes:
-        inputs: For each camera stream of the contract (N, ...) as stored; `state` (N, S); `tokens` int64 (N, T).
+        inputs: For each camera stream of the contract (N, ...) as stored; `state` (N, S); `tokens` int64 (N, T) if it
+            has language.
         chunk: The next H clean actions in action units, (N, H, A); the last one repeats past the episode's end.
         mask: 1 where the action was recorded, 0 past the end, (N, H).
         landmarks: For each camera, position of named places in its frame [m] and presence, (N, L, 4); empty if the
@@ -69,7 +71,7 @@ def load_demonstrations(
         store.read_into(keys, name, frames)
         inputs[name] = torch.from_numpy(frames)
     progress(len(names), len(names) + 1, "load demonstrations")
-    rows = [_episode_samples(store, key, names[0], contract) for key in keys]
+    rows = [_episode_samples(store, key, names[0] if names else None, contract) for key in keys]
     stacked = {name: torch.from_numpy(np.concatenate([row[name] for row in rows])) for name in rows[0]}
     chunk, mask = stacked.pop("chunk"), stacked.pop("mask")
     landmarks = {camera.name: stacked.pop(f"{LANDMARKS}.{camera.name}", None) for camera in contract.cameras}
@@ -78,20 +80,26 @@ def load_demonstrations(
     return Demonstrations({**inputs, **stacked}, chunk, mask, known if len(known) == len(landmarks) else {})
 
 
-def _episode_samples(store: EpisodeStore, key: str, camera: str, contract: PolicyContract) -> dict[str, np.ndarray]:
-    """State, tokens, chunk and mask at each frame of one episode."""
-    assert contract.language is not None
-    named = [name for name in store.header(key).streams if name.startswith(f"{LANDMARKS}.")]
+def _episode_samples(
+    store: EpisodeStore, key: str, camera: str | None, contract: PolicyContract
+) -> dict[str, np.ndarray]:
+    """State, tokens if there is language, chunk and mask at each frame of one episode, or at each control step."""
+    known = {f"{LANDMARKS}.{camera.name}" for camera in contract.cameras}
+    named = [name for name in store.header(key).streams if name in known]
     episode = store.read(key, ["state", "action", *named])
-    steps = _frame_steps(store, key, camera, contract.control_rate_hz, len(episode.streams["state"].data))
-    actions = episode.streams["action"].data
+    actions, count = episode.streams["action"].data, len(episode.streams["state"].data)
+    # the last state of an episode may have no action any more
+    steps = np.arange(min(count, len(actions)))
+    if camera is not None:
+        steps = _frame_steps(store, key, camera, contract.control_rate_hz, count)
     # row k of a chunk is the action k steps after the frame
     future = steps[:, None] + np.arange(contract.chunk_length)[None, :]
-    tokens = tokenize(episode.instruction, contract.language)
+    language = contract.language
+    told = {} if language is None else {"tokens": np.tile(tokenize(episode.instruction, language), (len(steps), 1))}
     return {
         **{name: episode.streams[name].data for name in named},
         "state": episode.streams["state"].data[steps],
-        "tokens": np.broadcast_to(tokens, (len(steps), len(tokens))).copy(),
+        **told,
         "chunk": actions[np.minimum(future, len(actions) - 1)],
         "mask": (future < len(actions)).astype(np.float32),
     }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from foreact.vla.prefix import Given
 
-__all__ = ["ActionHead", "ChunkHead", "FlowHead", "HeadConfig"]
+__all__ = ["ActionHead", "ChunkHead", "FlowHead", "HeadConfig", "later", "mean_over_steps"]
 
 Chunk = Float[Tensor, "b h a"]
 
@@ -148,7 +148,7 @@ class ChunkHead(nn.Module):
     ) -> Tensor:
         """Mean absolute error over the steps that exist; `mask` is (B, H), noise and time are not used."""
         error = (self(context, language, given).float() - chunk).abs().mean(-1)
-        return _mean_over_steps(error, mask, given)
+        return mean_over_steps(error, mask, given)
 
     def sample(self, context: Tensor, language: Tensor, noise: Tensor | None, given: Given | None = None) -> Chunk:
         """The predicted chunk; `noise` is not used."""
@@ -203,7 +203,7 @@ class FlowHead(nn.Module):
         x = _placed((1 - t) * noise + t * chunk, given)
         velocity = self(context, language, x, time, given).float()
         error = (velocity - (chunk - noise)).square().mean(-1)
-        return _mean_over_steps(error, mask, given)
+        return mean_over_steps(error, mask, given)
 
     def sample(self, context: Tensor, language: Tensor, noise: Tensor | None, given: Given | None = None) -> Chunk:
         """Integrate the flow with Euler steps from `noise`, (B, H, A)."""
@@ -232,6 +232,11 @@ class FlowHead(nn.Module):
         return self.leave(x).unflatten(-1, (self.chunk, self.action))
 
 
+def later(time: Tensor, steps: int) -> Tensor:
+    """The time of the next Euler step, with the very bits of (n + 1) / steps."""
+    return (torch.round(time * steps) + 1) / steps
+
+
 def _prefix_layer(config: HeadConfig, chunk: int, action: int) -> nn.Linear | None:
     # without a bias nothing given adds nothing: a delay of 0 is the same as a policy told nothing
     return nn.Linear(chunk * (action + 1), config.width, bias=False) if config.prefix else None
@@ -245,6 +250,7 @@ def _placed(chunk: Chunk, given: Given | None) -> Chunk:
     return chunk if given is None else given.placed(chunk)
 
 
-def _mean_over_steps(error: Tensor, mask: Tensor, given: Given | None) -> Tensor:
+def mean_over_steps(error: Tensor, mask: Tensor, given: Given | None) -> Tensor:
+    """Mean of an error (B, H) over the steps that exist, mask (B, H), and are not given."""
     counted = mask if given is None else given.open(mask)
     return (error * counted).sum() / counted.sum().clamp(min=1)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from foreact.episodes.contract import CameraSpec, PolicyContract
-from foreact.kernels.preprocess import camera_rays, rgb_to_planes, rgbd_to_planes
 from foreact.perception.language import InstructionEncoder
 from foreact.perception.vision import KeypointEncoder, KeypointFeatures
+from foreact.vla.cameras import CameraView, prepare_planes
 from foreact.vla.chunk_policy import (
     DELAY,
     NOISE,
@@ -25,17 +25,12 @@ from foreact.vla.chunk_policy import (
     ChunkPolicy,
     PolicyStage,
     TrainingDraws,
-    compress,
-    expand,
 )
-from foreact.vla.heads import FlowHead, HeadConfig
-from foreact.vla.landmarks import landmark_loss, picture_coordinates
+from foreact.vla.heads import FlowHead, HeadConfig, later
+from foreact.vla.landmarks import landmark_loss
 from foreact.vla.prefix import Given, known_rows
 
-__all__ = ["CameraEye", "Encoded", "Policy", "PolicyConfig", "compress", "expand"]
-
-FAR = 5.0  # network units: what is over a metre away is only "far", which keeps 8-bit steps fine for what is near
-LENGTH_SCALE = 0.2  # [m] a distance that becomes 1 for the network: about the reach of one chunk
+__all__ = ["CameraEye", "Encoded", "Policy", "PolicyConfig"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ class Encoded:
     seen: list[KeypointFeatures]
 
 
-class CameraEye(nn.Module):
+class CameraEye(CameraView):
     """One camera's pixels to planes to keypoints.
 
     Args:
@@ -85,46 +80,13 @@ class CameraEye(nn.Module):
         language: Width of the instruction embedding.
     """
 
-    rays: Tensor
-    origin: Tensor
-    rotation: Tensor
-
     def __init__(self, camera: CameraSpec, vision: KeypointEncoder.Config, language: int) -> None:
-        super().__init__()
-        self.camera = camera
-        self.has_depth = "depth" in camera.streams
-        self.in_world = camera.mount == "world"
-        self.encoder = vision.build(6 if self.has_depth else 3, language)
-        rotation = _rotation(camera.orientation)
-        rays = camera_rays(camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height, rotation)
-        self.register_buffer("rays", rays / LENGTH_SCALE, persistent=False)
-        self.register_buffer("origin", torch.tensor(camera.position) / LENGTH_SCALE, persistent=False)
-        self.register_buffer("rotation", rotation, persistent=False)
-
-    def planes(self, rgb: Tensor, depth: Tensor | None, anchor: Tensor, shift: Tensor | None = None) -> Tensor:
-        """Pixels to network planes.
-
-        Args:
-            rgb: uint8 (B, height, width, 3).
-            depth: uint16 (B, height, width) [mm], or None for a camera without.
-            anchor: Point that world points are relative to [m], (B, 3), in the base frame.
-            shift: Random translation for training [px], int64 (B, 2).
-        """
-        if depth is None:
-            return rgb_to_planes(rgb, shift)
-        relative = anchor / LENGTH_SCALE if self.in_world else torch.zeros_like(anchor)
-        return rgbd_to_planes(rgb, depth, self.rays, self.origin - relative, shift, far=FAR)
+        super().__init__(camera)
+        self.encoder = vision.build(self.count, language)
 
     def forward(self, planes: Tensor, language: Tensor) -> KeypointFeatures:
         """Planes to places and features."""
         return self.encoder(planes, language)
-
-    def network_places(self, places: Tensor, anchor: Tensor) -> Tensor:
-        """Places in this camera's frame [m], (B, L, 3), in the units of its attended points."""
-        if not self.has_depth:
-            return picture_coordinates(places, self.camera)
-        mounted = places @ self.rotation.T / LENGTH_SCALE + self.origin
-        return mounted - anchor[:, None] / LENGTH_SCALE if self.in_world else mounted
 
 
 class Policy(ChunkPolicy):
@@ -142,7 +104,7 @@ class Policy(ChunkPolicy):
     def __init__(self, config: PolicyConfig, contract: PolicyContract) -> None:
         super().__init__(config, contract)
         if contract.language is None:
-            raise ValueError("this policy needs a contract with language; type policy=mlp for one without")
+            raise ValueError("this policy needs a contract with language; policy=transformer does without")
         width = config.language.width
         self.language = config.language.build(contract.language.vocabulary, contract.language.length)
         self.eyes = nn.ModuleList(CameraEye(camera, config.vision, width) for camera in contract.cameras)
@@ -171,22 +133,14 @@ class Policy(ChunkPolicy):
         """
         total = encoded.context.new_zeros(())
         for eye, seen in zip(self.eyes, encoded.seen, strict=True):
-            assert isinstance(eye, CameraEye)
-            known = landmarks[eye.camera.name]
-            targets = eye.network_places(known[..., :3], state.index_select(1, self.anchor))
+            known = landmarks[_eye(eye).camera.name]
+            targets = _eye(eye).network_places(known[..., :3], state.index_select(1, self.anchor))
             total = total + landmark_loss(seen.points, targets, known[..., 3])
         return total
 
     def prepare(self, observation: Mapping[str, Tensor], shifts: list[Tensor] | None = None) -> list[Tensor]:
         """Planes of every camera; `shifts` holds one (B, 2) translation [px] per camera, for training."""
-        anchor = observation["state"].index_select(1, self.anchor)
-        prepared = []
-        for index, eye in enumerate(self.eyes):
-            assert isinstance(eye, CameraEye)
-            name = f"camera.{eye.camera.name}"
-            depth = observation[f"{name}.depth"] if eye.has_depth else None
-            prepared.append(eye.planes(observation[f"{name}.rgb"], depth, anchor, shifts[index] if shifts else None))
-        return prepared
+        return prepare_planes([_eye(eye) for eye in self.eyes], observation, self.anchor, shifts)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """See `ChunkPolicy.forward`."""
@@ -256,13 +210,13 @@ class Policy(ChunkPolicy):
         return self.head.step(features, language, x, time, known), later(time, self.head.steps)
 
 
-def later(time: Tensor, steps: int) -> Tensor:
-    """The time of the next Euler step, with the very bits of (n + 1) / steps."""
-    return (torch.round(time * steps) + 1) / steps
-
-
 def _landmarks(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("landmarks."): batch[name] for name in batch if name.startswith("landmarks.")}
+
+
+def _eye(module: nn.Module) -> CameraEye:
+    assert isinstance(module, CameraEye)
+    return module
 
 
 def _as_vector(seen: KeypointFeatures) -> Tensor:
@@ -272,14 +226,3 @@ def _as_vector(seen: KeypointFeatures) -> Tensor:
 
 def _feature_width(vision: KeypointEncoder.Config) -> int:
     return 4 * vision.keypoints + vision.summary
-
-
-def _rotation(quaternion: tuple[float, float, float, float]) -> Tensor:
-    w, x, y, z = quaternion
-    return torch.tensor(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )

@@ -17,10 +17,15 @@ from foreact.episodes.runfolder import RunFolder
 from foreact.episodes.store import EpisodeStore
 from foreact.vla.checkpoint import read_state, save_policy, write_state
 from foreact.vla.dataset import load_demonstrations
+from foreact.vla.mlp import MLPConfig
 from foreact.vla.policy import PolicyConfig
 from foreact.vla.trainer import OptimisationConfig, Trainer, UpdateFigures
+from foreact.vla.transformer import TransformerConfig
 
-__all__ = ["TrainConfig", "train"]
+__all__ = ["AnyPolicyConfig", "TrainConfig", "train"]
+
+AnyPolicyConfig = PolicyConfig | TransformerConfig | MLPConfig
+"""The architectures, told apart by their `architecture`; without one it is the first."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,10 @@ class TrainConfig:
     Attributes:
         data: Episode store.
         out: Run folder; one that holds the same run is continued.
-        policy: Sizes of the policy.
+        policy: Architecture and sizes of the policy.
         optimisation: How it is fitted.
-        streams: Camera streams the policy may see, such as `rgb` and `depth`.
+        streams: Camera streams the policy may see, such as `rgb` and `depth`; none for a policy without cameras.
+        language: Whether the policy is told the instruction.
         seed: Of weights, sampling, augmentation.
         device: `cpu`, `cuda` or `cuda:N`.
         processes: Data-parallel processes, each with one thread on CPU; the result depends on their number.
@@ -42,9 +48,10 @@ class TrainConfig:
 
     data: Path
     out: Path
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    policy: AnyPolicyConfig = field(default_factory=PolicyConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     streams: tuple[str, ...] = ("rgb", "depth")
+    language: bool = True
     seed: int = 0
     device: str = "cpu"
     processes: int = 2
@@ -65,7 +72,8 @@ def train(config: TrainConfig, progress: ProgressFn = quiet) -> Outcome:
     """
     _check_device(config.device)
     store = EpisodeStore.open(config.data)
-    _policy_contract(store.contract, config.streams)
+    contract = _policy_contract(store.contract, config)
+    config.policy.build(contract)  # a policy that does not fit is refused before there is a run folder
     if not len(store):
         load_demonstrations(store, [], store.contract)
     new = not config.out.exists()
@@ -88,15 +96,16 @@ def _check_device(device: str) -> None:
         raise ValueError(f"device={device}: this machine has no CUDA device for torch; type device=cpu")
 
 
-def _policy_contract(recorded: PolicyContract, streams: tuple[str, ...]) -> PolicyContract:
-    """The recorded contract, narrowed to the camera streams the policy is given."""
-    cameras = []
-    for camera in recorded.cameras:
+def _policy_contract(recorded: PolicyContract, config: TrainConfig) -> PolicyContract:
+    """The recorded contract, narrowed to what the policy is given."""
+    streams, cameras = config.streams, []
+    for camera in recorded.cameras if streams else ():
         kept = tuple(stream for stream in camera.streams if stream in streams)
         if not kept:
             raise ValueError(f"streams={list(streams)}: camera {camera.name} has only {list(camera.streams)}")
         cameras.append(dataclasses.replace(camera, streams=kept))
-    return dataclasses.replace(recorded, cameras=tuple(cameras))
+    language = recorded.language if config.language else None
+    return dataclasses.replace(recorded, cameras=tuple(cameras), language=language)
 
 
 def _spawn(config: TrainConfig, progress: ProgressFn) -> None:
@@ -152,7 +161,7 @@ def _train_process(rank: int, config: TrainConfig, progress: ProgressFn) -> None
     if config.device == "cpu":
         torch.set_num_threads(1)  # small tensors: a second process uses the second core better than a second thread
     store = EpisodeStore.open(config.data)
-    contract = _policy_contract(store.contract, config.streams)
+    contract = _policy_contract(store.contract, config)
     demonstrations = load_demonstrations(store, store.keys()[rank :: config.processes], contract, progress)
     torch.manual_seed(config.seed)
     device = _device_of(rank, config)
@@ -223,12 +232,8 @@ class _Fit:
 def _outcome(config: TrainConfig, wall_s: float) -> Outcome:
     rows = RunFolder.open(config.out).read_metrics()
     last = [row["loss"] for row in rows[-10:]]
-    parameters = sum(
-        p.numel()
-        for p in config.policy.build(
-            _policy_contract(EpisodeStore.open(config.data).contract, config.streams)
-        ).parameters()
-    )
+    contract = _policy_contract(EpisodeStore.open(config.data).contract, config)
+    parameters = sum(each.numel() for each in config.policy.build(contract).parameters())
     figures = {
         "updates": config.optimisation.updates,
         "loss": sum(last) / max(1, len(last)),
