@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foreact.deploy_edge.runtime.engine import EngineError, OnnxEngine
+from foreact.deploy_edge.runtime.engine import EngineError, open_policy
 
 __all__ = ["OnnxActor"]
 
@@ -16,9 +16,15 @@ __all__ = ["OnnxActor"]
 class OnnxActor:
     """An exported policy as the evaluation sees it: the very engine that runs on the robot.
 
+    Golden inputs are checked if the model names them, as on the robot; a model that names none can be evaluated, but
+    not run.
+
     Args:
         path: A file written by `foreact export` or `foreact compress`.
         device: Only `cpu`.
+
+    Attributes:
+        prefix: The longest delay [control steps] it was trained for; 0 for a policy that cannot be told.
 
     Raises:
         EngineError: The file cannot be used, or another device was asked for.
@@ -27,19 +33,38 @@ class OnnxActor:
     def __init__(self, path: Path, device: str = "cpu") -> None:
         if device != "cpu":
             raise EngineError(f"{path}: exported policies run on the CPU here; type device=cpu instead of {device}")
-        self._engine = OnnxEngine(path)
-        self.contract = self._engine.contract
+        self._engine = open_policy(path, gate="named")
+        self.contract, self.prefix = self._engine.contract, self._engine.prefix
 
-    def act(self, observation: Mapping[str, np.ndarray], noise: np.ndarray) -> np.ndarray:
+    def act(
+        self,
+        observation: Mapping[str, np.ndarray],
+        noise: np.ndarray,
+        prefix: np.ndarray | None = None,
+        delay: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Chunks (B, H, A) float32 in action units.
 
         Args:
             observation: One array for each of `contract.input_names`, with leading B.
             noise: Gaussian noise (B, H, A) float32; used by policies that sample.
+            prefix: The actions that are being executed, float32 (B, H, A) in action units; None for none.
+            delay: How many of them, int64 (B,); given with `prefix`.
 
         Raises:
-            ContractError: The observation is not what the contract says.
+            ContractError: The observation is not what the contract says, or the policy cannot be told such a prefix.
         """
-        rows = range(len(noise))
-        one = [{name: values[row] for name, values in observation.items()} for row in rows]
-        return np.stack([self._engine.infer(each, noise[row]) for row, each in zip(rows, one, strict=True)])
+        return np.stack([self._row(row, observation, noise, prefix, delay) for row in range(len(noise))])
+
+    def _row(
+        self,
+        row: int,
+        observation: Mapping[str, np.ndarray],
+        noise: np.ndarray,
+        prefix: np.ndarray | None,
+        delay: np.ndarray | None,
+    ) -> np.ndarray:
+        one = {name: values[row] for name, values in observation.items()}
+        if prefix is None or delay is None:
+            return self._engine.infer(one, noise[row])
+        return self._engine.infer(one, noise[row], prefix[row], int(delay[row]))

@@ -8,8 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foreact.deploy_edge.runtime.engine import CONTRACT_HASH_KEY, CONTRACT_KEY, EngineError, contract_in
-from foreact.deploy_edge.runtime.seal import BLANK, SEAL_KEY, SealError, close_seal, verify_seal
+from foreact.deploy_edge.runtime.engine import CONTRACT_HASH_KEY, CONTRACT_KEY, contract_in, read_sealed
+from foreact.deploy_edge.runtime.model_guard import inspect_model
+from foreact.deploy_edge.runtime.seal import BLANK, SEAL_KEY, close_seal
 from foreact.episodes.contract import PolicyContract
 from foreact.episodes.runfolder import write_bytes_atomic
 
@@ -79,21 +80,13 @@ def load_sealed(path: Path) -> tuple["ModelProto", PolicyContract]:
     """Read a model that `sealed_bytes` made, and its contract.
 
     Raises:
-        EngineError: Missing, truncated, altered, or without a contract.
+        EngineError: Missing, truncated, altered, hostile, or without a contract.
     """
     import onnx
 
-    try:
-        content = path.read_bytes()
-        verify_seal(content, str(path))
-    except FileNotFoundError:
-        raise EngineError(
-            f"no exported policy at {path}; make one with: foreact export policy=RUN out={path}"
-        ) from None
-    except SealError as error:
-        raise EngineError(str(error)) from error
-    model = onnx.load_model_from_string(content)
-    return model, contract_in(properties(model), str(path))
+    content = read_sealed(path)
+    outline = inspect_model(content, str(path))
+    return onnx.load_model_from_string(content), contract_in(outline.metadata, str(path))
 
 
 def require_writable(path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from foreact.deploy_edge.deadline_plot import draw_lateness
 from foreact.deploy_edge.processes import interruptible, module_process, read_report, wait_for
 from foreact.deploy_edge.runtime import process
 from foreact.deploy_edge.runtime.bridge import Bridge, free_place
-from foreact.deploy_edge.runtime.engine import OnnxEngine
+from foreact.deploy_edge.runtime.choice import CHOSEN, chosen, require_robot_engine
+from foreact.deploy_edge.runtime.engine import open_policy
 from foreact.deploy_edge.runtime.histogram import Histogram
 from foreact.deploy_edge.runtime.process import ControlSettings
 from foreact.deploy_edge.runtime.report import lateness_figures
@@ -50,6 +51,8 @@ class RunConfig:
         front: Side of the robot's fixed view [px].
         wrist: Side of the robot's wrist view [px].
         frame_every: The robot takes pictures every so many control steps.
+        engine: `onnxruntime`, `openvino`, `tensorrt`, `tensorrt-rtx`, or `chosen`: what
+            `foreact export to=engine` found best on this machine.
         fifo: Ask the kernel for real-time scheduling of the control loop (needs the right to).
 
     Raises:
@@ -69,6 +72,7 @@ class RunConfig:
     front: int = 96
     wrist: int = 64
     frame_every: int = 2
+    engine: str = "onnxruntime"
     fifo: bool = False
 
     def __post_init__(self) -> None:
@@ -92,18 +96,32 @@ def run(config: RunConfig, progress: ProgressFn = quiet) -> Outcome:
         ProcessFailure: The robot does not fit the policy, or a process failed; nothing was commanded in the first case.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the report of what was run is written.
     """
-    contract = OnnxEngine(config.policy).contract
+    engine, contract = _tried(config)
     _check(config, contract)
     task, instruction = task_and_instruction(config.task, config.instruction)
     RunFolder.resume_or_create(config.out, "run", config, config.seed)
     with tempfile.TemporaryDirectory(prefix="foreact-run-") as folder, interruptible():
-        report, robot, interrupted = _both_processes(config, contract, task, instruction, Path(folder), progress)
+        named = replace(config, engine=engine)
+        report, robot, interrupted = _both_processes(named, contract, task, instruction, Path(folder), progress)
     figures = _figures(config, contract, task, instruction, report, robot)
     figures["histogram"] = _draw(config, figures, contract)
     write_json_atomic(config.out / "report.json", {**figures, "episodes": report["episodes"]})
     if interrupted:
         raise KeyboardInterrupt
     return Outcome(config.out, figures, _COLUMNS, _rows(report["episodes"]))
+
+
+def _tried(config: RunConfig) -> tuple[str, PolicyContract]:
+    """The engine that will run the policy, and the contract of the policy that passed its gate in it."""
+    choice = chosen(config.policy) if config.engine == CHOSEN else None
+    engine = require_robot_engine(config.engine) if choice is None else choice.engine
+    opened = open_policy(config.policy, engine)
+    try:
+        if choice is not None:
+            choice.require_version(opened.runtime.version, config.policy)
+        return engine, opened.contract
+    finally:
+        opened.close()
 
 
 def _check(config: RunConfig, contract: PolicyContract) -> None:
@@ -125,7 +143,7 @@ def _both_processes(
     control = ControlSettings(
         policy=str(config.policy), bridge=str(bridge), report=str(paths["control-report"]), instruction=instruction,
         episodes=config.episodes, seconds=config.seconds, execute=config.execute, fade=config.fade, seed=config.seed,
-        fifo=config.fifo,
+        fifo=config.fifo, engine=config.engine,
     )  # fmt: skip
     robot = RobotSettings(
         bridge=str(bridge), report=str(paths["robot-report"]), task=task,
@@ -208,8 +226,11 @@ def _figures(
         "normal_step_max": max((seam["normal_step_max"] for seam in seams), default=0.0),
         **{
             name: sum(episode[name] for episode in episodes)
-            for name in ("starved_steps", "stale_chunks", "refused_actions")
+            for name in ("starved_steps", "stale_chunks", "refused_actions", "later_than_told")
         },
+        "delay_steps_max": max((episode["delay_steps_max"] for episode in episodes), default=0),
+        "told_steps_max": max((episode["told_steps_max"] for episode in episodes), default=0),
+        "engine": report["engine"],
         "robot": robot,
         "control_process_heavy_modules": report["heavy_modules"],
         "stopped_by": report["stopped_by"],
@@ -236,6 +257,7 @@ _COLUMNS = (
     "late p50 / p99 / max",
     "missed",
     "inference p50 / p99",
+    "delay told / was",
     "seam / other steps",
 )
 
@@ -254,5 +276,6 @@ def _row(number: int, episode: dict[str, Any]) -> tuple[str, ...]:
         f"{late['p50']} / {late['p99']} / {late['max']} us",
         str(episode["misses"]),
         f"{inference['p50']} / {inference['p99']} ms",
+        f"{episode['told_steps_max']} / {episode['delay_steps_max']}",
         f"{seams['jump_max']:.3f} / {seams['normal_step_max']:.3f}",
     )

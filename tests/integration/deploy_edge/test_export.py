@@ -11,7 +11,7 @@ from foreact.deploy_edge.export.trace import Traced, trace
 from foreact.deploy_edge.model_file import load_sealed, properties
 from foreact.deploy_edge.observations import draw_observations, only
 from foreact.deploy_edge.parity import ParityError
-from foreact.deploy_edge.runtime.engine import OnnxEngine
+from foreact.deploy_edge.runtime.engine import open_policy
 from foreact.episodes.contract import ContractMismatch, PolicyContract
 
 
@@ -43,13 +43,13 @@ def test_the_engine_and_the_entry_point_answer_as_torch_does(
     wanted = open_actor(policy).act(batch, noise)
     np.testing.assert_allclose(open_actor(exported).act(batch, noise), wanted, atol=1e-4)
     one = {name: value[0] for name, value in only(drawn[0], contract.input_names).items()}
-    np.testing.assert_allclose(OnnxEngine(exported).infer(one), wanted[0], atol=1e-4)
+    np.testing.assert_allclose(open_policy(exported).infer(one), wanted[0], atol=1e-4)
 
 
 def test_a_flow_policy_takes_noise(make_policy: Callable[..., Path], store: Path, tmp_path: Path) -> None:
     path = tmp_path / "flow.onnx"
     outcome = export(ExportConfig(make_policy("flow"), path, store, observations=4, rounds=2))
-    assert OnnxEngine(path).needs_noise and float(str(outcome.figures["parity_min_cosine"])) > 0.9999
+    assert open_policy(path).needs_noise and float(str(outcome.figures["parity_min_cosine"])) > 0.9999
 
 
 def test_below_the_gate_nothing_is_written(policy: Path, store: Path, tmp_path: Path) -> None:

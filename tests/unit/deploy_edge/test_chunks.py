@@ -100,3 +100,19 @@ def test_without_a_fade_the_bound_is_broken() -> None:
         buffer.install(column(*[8.0] * 16), 2, 4)
         moves[fade] = np.abs(np.diff(before + sent(buffer, range(4, 16)))).max()
     assert moves == {0: 8.0, 7: 1.0}
+
+
+def test_committed_actions_are_those_sent_and_those_planned() -> None:
+    buffer = ChunkBuffer(fade=0)
+    assert buffer.committed(0, 3) is None
+    buffer.install(column(0, 1, 2, 3, 4, 5), 0, 0)
+    buffer.install(column(10, 11, 12, 13, 14, 15), 2, 4)  # 4 steps were sent; the new chunk's row 2 is step 4
+    past = [0.0, 1.0, 2.0, 3.0]
+    planned = [12.0, 13.0, 14.0, 15.0]
+    committed = buffer.committed(1, 8)
+    assert committed is not None and committed[:, 0].tolist() == [*past[1:], *planned, 15.0]
+    assert buffer.remaining(5) == 3 and buffer.origin == 4
+    buffer.install(column(*range(20, 26)), 8, 11)
+    assert buffer.committed(4, 1) is None, "longer ago than a chunk"
+    late = buffer.committed(7, 6)
+    assert late is not None and late[:, 0].tolist() == [15.0, 15.0, 15.0, 15.0, 23.0, 24.0]

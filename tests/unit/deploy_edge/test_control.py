@@ -74,13 +74,21 @@ class LockStep(Ticker):
 class FakeEngine:
     """A policy whose n-th chunk is given."""
 
-    def __init__(self, contract: PolicyContract, chunks: Chunks) -> None:
-        self.contract, self._chunks, self.calls = contract, chunks, 0
+    def __init__(self, contract: PolicyContract, chunks: Chunks, prefix: int = 0) -> None:
+        self.contract, self._chunks, self.calls, self.prefix = contract, chunks, 0, prefix
         self.tokens: np.ndarray | None = None
+        self.told: list[tuple[np.ndarray | None, int]] = []
 
-    def infer(self, observation: Mapping[str, np.ndarray], noise: np.ndarray | None = None) -> np.ndarray:
+    def infer(
+        self,
+        observation: Mapping[str, np.ndarray],
+        noise: np.ndarray | None = None,
+        prefix: np.ndarray | None = None,
+        delay: int = 0,
+    ) -> np.ndarray:
         self.contract.check_observation(observation, "fake")
         self.tokens = observation["tokens"]
+        self.told.append((prefix, delay))
         self.calls += 1
         return self._chunks(self.calls - 1)
 
@@ -208,3 +216,29 @@ def test_a_robot_that_falls_silent_ends_the_run(
     robot.publish(0, 0)
     with pytest.raises(BridgeError, match="silent"):
         control(settings(seconds=5), FakeEngine(contract, constant(0.0)), Bridge.open(bridge_path), StopFlag())
+
+
+def test_a_policy_is_told_what_will_be_sent_before_its_chunk_arrives(
+    contract: PolicyContract, bridge_path: Path
+) -> None:
+    robot = FakeRobot(Bridge.create(bridge_path, contract))
+    robot.start()
+    engine = FakeEngine(contract, lambda call: np.full((4, 2), 0.1 * (call + 1), np.float32), prefix=2)
+    report: Any = control(settings(fade=0, seconds=0.4), engine, Bridge.open(bridge_path), StopFlag(), LockStep(robot))
+    robot.join(5)
+    (episode,) = report["episodes"]
+    assert engine.told[0] == (None, 0), "nothing was committed before the first chunk"
+    prefix, delay = engine.told[1]
+    assert prefix is not None and delay in (1, 2)
+    # whatever was committed is what the first chunk planned
+    assert np.array_equal(prefix, np.full((4, 2), 0.1, np.float32))
+    assert all(0 <= told <= 2 for _, told in engine.told[1:]) and 1 <= episode["told_steps_max"] <= 2
+
+
+def test_a_policy_that_takes_no_prefix_is_told_nothing(contract: PolicyContract, bridge_path: Path) -> None:
+    robot = FakeRobot(Bridge.create(bridge_path, contract))
+    robot.start()
+    engine = FakeEngine(contract, constant(0.5))
+    report: Any = control(settings(seconds=0.2), engine, Bridge.open(bridge_path), StopFlag(), LockStep(robot))
+    robot.join(5)
+    assert all(each == (None, 0) for each in engine.told) and report["episodes"][0]["told_steps_max"] == 0

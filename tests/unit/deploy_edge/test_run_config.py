@@ -13,9 +13,7 @@ from foreact.episodes.contract import PolicyContract
 
 @pytest.fixture
 def config(tmp_path: Path, contract: PolicyContract, tiny: Any) -> RunConfig:
-    path = tmp_path / "policy.onnx"
-    path.write_bytes(tiny.policy_bytes(contract))
-    return RunConfig(path, "reach", tmp_path / "run")
+    return RunConfig(tiny.write_policy(tmp_path / "policy.onnx", contract), "reach", tmp_path / "run")
 
 
 def test_a_rate_that_is_not_the_contracts_names_both(config: RunConfig) -> None:
@@ -39,6 +37,25 @@ def test_a_damaged_policy_leaves_nothing(config: RunConfig) -> None:
     config.policy.write_bytes(config.policy.read_bytes()[:-5])
     with pytest.raises(EngineError, match="truncated"):
         run(config)
+    assert not config.out.exists()
+
+
+def test_a_policy_without_golden_inputs_or_with_another_answer_is_not_run(
+    config: RunConfig, contract: PolicyContract, tiny: Any
+) -> None:
+    config.policy.write_bytes(tiny.policy_bytes(contract))
+    with pytest.raises(EngineError, match="names no golden inputs .* export it again with: foreact export"):
+        run(dataclasses.replace(config, execute=2))
+    tiny.write_policy(config.policy, contract, gain=1.2)
+    with pytest.raises(EngineError, match="policy.onnx in onnxruntime .* does not compute on this machine"):
+        run(dataclasses.replace(config, execute=2))
+    assert not config.out.exists()
+
+
+@pytest.mark.parametrize(("engine", "message"), [("onyx", "no such engine"), ("torch", "imports torch")])
+def test_an_engine_that_no_robot_has_is_refused(config: RunConfig, engine: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(dataclasses.replace(config, engine=engine))
     assert not config.out.exists()
 
 

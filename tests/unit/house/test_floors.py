@@ -28,7 +28,9 @@ ALSO = {
     "foreact.deploy_edge.simulated_robot": {"sim"},
 }
 ROBOT = "foreact.deploy_edge.runtime"
-ROBOT_MAY = {"numpy", "onnxruntime", "foreact"} | set(sys.stdlib_module_names)
+ROBOT_MAY = {"numpy", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "foreact"} | set(
+    sys.stdlib_module_names
+)
 DOTTED = re.compile(r"foreact\.([a-z_]+)(\.\w+)*(:\w+)?")
 
 

@@ -30,7 +30,9 @@ class ChunkBuffer:
             raise ValueError(f"fade={fade}: give 0 (switch at once) or a number of control steps")
         self.fade = fade
         self.starved = 0
-        self._plan: np.ndarray | None = None
+        # step of the first row, and rows: what was sent before `_origin`, what is planned from there on. One tuple,
+        # so that a thread that plans ahead sees both of one moment.
+        self._rows: tuple[int, np.ndarray] | None = None
         self._origin = 0
 
     @property
@@ -63,11 +65,14 @@ class ChunkBuffer:
             raise StaleChunk(f"chunk of {len(chunk)} actions observed at step {observed_step} came at step {next_step}")
         plan = np.array(chunk[delay:], np.float32)
         gap = 0.0
-        if self._plan is not None:
-            old = self._planned(next_step, len(plan))
+        first = next_step
+        if self._rows is not None:
+            old = self._planned(self._rows, next_step, len(plan))
             gap = float(np.abs(plan[0] - old[0]).max())
             plan = _cross_fade(old, plan, self.fade)
-        self._plan, self._origin = plan, next_step
+            first = max(self._rows[0], next_step - len(chunk))
+            plan = np.concatenate([self._planned(self._rows, first, next_step - first), plan])
+        self._rows, self._origin = (first, plan), next_step
         return gap
 
     def action(self, step: int) -> np.ndarray | None:
@@ -75,21 +80,32 @@ class ChunkBuffer:
 
         Past the end of the plan the last action is held and counted in `starved`: zeros would be another command.
         """
-        if self._plan is None:
+        if self._rows is None:
             return None
-        index = step - self._origin
-        if index >= len(self._plan):
+        first, rows = self._rows
+        index = max(step, self._origin) - first
+        if index >= len(rows):
             self.starved += 1
-        return self._plan[min(max(index, 0), len(self._plan) - 1)]
+        return rows[min(index, len(rows) - 1)]
 
     def remaining(self, step: int) -> int:
         """Planned actions from `step` on."""
-        return 0 if self._plan is None else max(0, self._origin + len(self._plan) - step)
+        return 0 if self._rows is None else max(0, self._rows[0] + len(self._rows[1]) - step)
 
-    def _planned(self, step: int, count: int) -> np.ndarray:
-        assert self._plan is not None
-        index = np.clip(step - self._origin + np.arange(count), 0, len(self._plan) - 1)
-        return self._plan[index]
+    def committed(self, step: int, count: int) -> np.ndarray | None:
+        """Actions that were or will be sent at `count` steps from `step` on, if no new chunk comes, (count, A).
+
+        Safe to call from another thread. None before the first chunk, or if `step` is longer ago than a chunk.
+        """
+        rows = self._rows
+        if rows is None or step < rows[0]:
+            return None
+        return self._planned(rows, step, count)
+
+    @staticmethod
+    def _planned(rows: tuple[int, np.ndarray], step: int, count: int) -> np.ndarray:
+        first, plan = rows
+        return plan[np.clip(step - first + np.arange(count), 0, len(plan) - 1)]
 
 
 def _cross_fade(old: np.ndarray, new: np.ndarray, fade: int) -> np.ndarray:

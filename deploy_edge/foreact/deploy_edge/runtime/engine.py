@@ -1,82 +1,202 @@
-"""A policy file and the inference engine that runs it: checked before the first action, one thread.
+"""A policy file and the inference engine that runs it: checked before the first action.
 
 Shape letters: H chunk length, A action elements.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from foreact.deploy_edge.runtime.engines import open_runtime
+from foreact.deploy_edge.runtime.golden import (
+    GOLDEN_KEY,
+    GoldenError,
+    GoldenResult,
+    chunk_function,
+    read_golden,
+    require_golden,
+)
+from foreact.deploy_edge.runtime.model_guard import inspect_model
+from foreact.deploy_edge.runtime.onnx_engine import onnx_session
+from foreact.deploy_edge.runtime.protocol import Runtime, RuntimeFailure, RuntimeMissing
+from foreact.deploy_edge.runtime.refusal import EngineError
 from foreact.deploy_edge.runtime.seal import SealError, verify_seal
+from foreact.deploy_edge.runtime.signature import (
+    ACTION,
+    DELAY,
+    NOISE,
+    PREFIX,
+    chunk_format,
+    signature_fault,
+)
 from foreact.episodes.contract import ContractError, PolicyContract
 
-__all__ = ["CONTRACT_HASH_KEY", "CONTRACT_KEY", "NOISE", "EngineError", "OnnxEngine", "contract_in", "session_of"]
+__all__ = [
+    "CONTRACT_HASH_KEY", "CONTRACT_KEY", "LONGEST_DELAY_KEY", "NOISE", "EngineError", "Gating", "PolicyEngine",
+    "contract_in", "open_policy", "read_sealed", "session_of",
+]  # fmt: skip
 
 CONTRACT_KEY = "foreact.contract"
 CONTRACT_HASH_KEY = "foreact.contract_hash"
-NOISE = "noise"
-_TYPES = {"uint8": "tensor(uint8)", "uint16": "tensor(uint16)", "float32": "tensor(float)", "int64": "tensor(int64)"}
+LONGEST_DELAY_KEY = "foreact.longest_delay"
+
+type Gating = Literal["required", "named", "none"]
 
 
-class EngineError(ValueError):
-    """A file that is no policy, or is damaged, or does not fit its own contract."""
-
-
-class OnnxEngine:
-    """An exported policy run by onnxruntime on the CPU.
+class PolicyEngine:
+    """A policy in some engine: observations in, chunks out, everything checked against the contract.
 
     Args:
-        path: A file written by `foreact export` or `foreact compress`.
-        threads: Threads of one inference.
+        runtime: The loaded graph.
+        where: The file, for messages.
+
+    Attributes:
+        contract: What the policy sees and commands.
+        metadata: The model's properties.
+        needs_noise: Whether it samples.
+        prefix: Most committed actions that it can be told of; 0 for a policy that cannot.
+        gate: What the golden inputs showed; None if they were not run.
 
     Raises:
-        EngineError: Missing, truncated, altered, without a contract, or with inputs that are not the contract's.
+        EngineError: The model carries no contract, or its inputs and outputs are not the contract's.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        try:
-            content = path.read_bytes()
-            verify_seal(content, str(path))
-        except FileNotFoundError:
-            raise EngineError(f"no policy at {path}; make one with: foreact export policy=RUN out={path}") from None
-        except SealError as error:
-            raise EngineError(str(error)) from error
-        self._session = session_of(content, threads)
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.contract = contract_in(self.metadata, str(path))
-        self.needs_noise = any(each.name == NOISE for each in self._session.get_inputs())
-        _check_signature(self._session, self.contract, self.needs_noise, path)
+    def __init__(self, runtime: Runtime, where: str) -> None:
+        self.runtime, self.where = runtime, where
+        self.metadata: Mapping[str, str] = runtime.metadata
+        self.contract = contract_in(self.metadata, where)
+        _require_signature(self.contract, runtime, where)
+        self.needs_noise = NOISE in runtime.inputs
+        self.prefix = _longest_delay(self.metadata, self.contract, where) if PREFIX in runtime.inputs else 0
+        self.gate: GoldenResult | None = None
+        self._inputs = {name: np.zeros(each.shape, each.dtype) for name, each in runtime.inputs.items()}
+        self._outputs = {name: np.zeros(each.shape, each.dtype) for name, each in runtime.outputs.items()}
 
-    def infer(self, observation: Mapping[str, np.ndarray], noise: np.ndarray | None = None) -> np.ndarray:
+    def infer(
+        self,
+        observation: Mapping[str, np.ndarray],
+        noise: np.ndarray | None = None,
+        prefix: np.ndarray | None = None,
+        delay: int = 0,
+    ) -> np.ndarray:
         """Decide on a chunk for one observation.
 
         Args:
             observation: One array for each of `contract.input_names`, without a batch axis.
             noise: Gaussian, float32 (H, A), for a policy that samples; others leave it.
+            prefix: Actions that are committed already, float32 (H, A) in action units, row 0 at the step of the
+                observation; rows from `delay` on are not looked at. Only for a policy that takes them.
+            delay: How many rows of `prefix` are committed.
 
         Returns:
             Chunk (H, A), float32, in action units.
 
         Raises:
-            ContractError: The observation is not what the contract says, or noise is needed and missing.
+            ContractError: The observation is not what the contract says, noise is needed and missing, or a prefix was
+                given to a policy that takes none, or a longer one than it takes.
+            RuntimeFailure: The engine failed.
         """
         self.contract.check_observation(observation, "infer")
-        inputs = {name: np.asarray(observation[name])[None] for name in self.contract.input_names}
-        if inputs["state"].ndim != 2:
-            raise ContractError(f"infer: state: expected one observation, got a batch {inputs['state'].shape[1:]}")
+        if observation["state"].ndim != 1:
+            raise ContractError(
+                f"infer: state: expected one observation, got a batch {observation['state'].shape[:-1]}"
+            )
+        for name in self.contract.input_names:
+            self._inputs[name][0] = observation[name]
         if self.needs_noise:
-            inputs[NOISE] = self._checked_noise(noise)[None]
-        (chunk,) = self._session.run(None, inputs)
-        return chunk[0]
+            self._inputs[NOISE][0] = self._checked(NOISE, noise, "this policy samples, so it needs")
+        self._commit(prefix, delay)
+        self.runtime.infer(self._inputs, self._outputs)
+        return self._outputs[ACTION][0].copy()
 
-    def _checked_noise(self, noise: np.ndarray | None) -> np.ndarray:
-        shape = (self.contract.chunk_length, *self.contract.action.shape)
-        if noise is None or noise.shape != shape or noise.dtype != np.float32:
-            got = None if noise is None else f"{noise.dtype} {noise.shape}"
-            raise ContractError(f"infer: noise: this policy samples, so it needs float32 {shape}, got {got}")
-        return noise
+    def close(self) -> None:
+        """Free the engine."""
+        self.runtime.close()
+
+    def _commit(self, prefix: np.ndarray | None, delay: int) -> None:
+        if not 0 <= delay <= self.prefix or (prefix is None and delay > 0):
+            raise ContractError(
+                f"infer: delay: {delay} committed actions{' without a prefix' if prefix is None else ''}, "
+                f"this policy takes 0 to {self.prefix}"
+            )
+        if PREFIX not in self._inputs:
+            return
+        rows = self._inputs[PREFIX][0]
+        rows[:] = 0
+        if prefix is not None:
+            rows[:delay] = self._checked(PREFIX, prefix, "expected")[:delay]
+        self._inputs[DELAY][0] = delay
+
+    def _checked(self, name: str, chunk: np.ndarray | None, wanted: str) -> np.ndarray:
+        shape = chunk_format(self.contract).shape[1:]
+        if chunk is None or chunk.shape != shape or chunk.dtype != np.float32:
+            got = None if chunk is None else f"{chunk.dtype} {chunk.shape}"
+            raise ContractError(f"infer: {name}: {wanted} float32 {shape}, got {got}")
+        if not np.isfinite(chunk).all():
+            raise ContractError(f"infer: {name} holds a value that is not finite")
+        return chunk
+
+
+def open_policy(path: Path, engine: str = "onnxruntime", threads: int = 1, gate: Gating = "required") -> PolicyEngine:
+    """Open a policy: its digest, the guard, the engine with its exact settings, then the golden inputs.
+
+    Args:
+        path: A file written by `foreact export` or `foreact compress`.
+        engine: Which engine runs it; there is no other if this one cannot.
+        threads: Threads of one inference.
+        gate: `required` refuses a model without golden inputs; `named` checks them if the model names them; `none`
+            leaves them.
+
+    Raises:
+        EngineError: Missing, truncated, altered, hostile, without a contract, or not in line with it; or the engine
+            computes something else than was exported.
+        RuntimeMissing: The engine's package or device is not on this machine.
+    """
+    content = read_sealed(path)
+    outline = inspect_model(content, str(path))
+    contract = contract_in(outline.metadata, str(path))
+    fault = signature_fault(contract, outline.inputs, outline.outputs)
+    if fault is not None:
+        raise EngineError(f"{path}: {fault}")
+    try:
+        opened = PolicyEngine(open_runtime(engine, path, threads, content), str(path))
+        if gate == "required" or (gate == "named" and GOLDEN_KEY in outline.metadata):
+            opened.gate = _passed(opened, path, outline.metadata.get(GOLDEN_KEY))
+    except RuntimeMissing:
+        raise
+    except (RuntimeFailure, GoldenError) as error:
+        raise EngineError(str(error)) from error
+    return opened
+
+
+def _passed(opened: PolicyEngine, path: Path, digest: str | None) -> GoldenResult:
+    golden = read_golden(path, opened.contract, digest)
+    where = f"{path} in {opened.runtime.name} {opened.runtime.version}"
+    try:
+        return require_golden(chunk_function(opened.runtime), golden, opened.contract, where)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def read_sealed(path: Path) -> bytes:
+    """The bytes of a model file whose digest is right.
+
+    Raises:
+        EngineError: Missing, no policy, truncated or altered.
+    """
+    try:
+        content = path.read_bytes()
+        verify_seal(content, str(path))
+    except FileNotFoundError:
+        raise EngineError(f"no policy at {path}; make one with: foreact export policy=RUN out={path}") from None
+    except IsADirectoryError:
+        raise EngineError(f"{path} is a folder; export the policy in it: foreact export policy={path}") from None
+    except SealError as error:
+        raise EngineError(str(error)) from error
+    return content
 
 
 def session_of(content: bytes, threads: int = 1, **options: Any) -> Any:
@@ -90,18 +210,12 @@ def session_of(content: bytes, threads: int = 1, **options: Any) -> Any:
     Raises:
         EngineError: onnxruntime cannot load the model.
     """
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
-    for name, value in options.items():
-        setattr(settings, name, value)
     try:
-        return onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own that share no public base
-        raise EngineError(f"onnxruntime cannot load the model: {error}") from error
+        return onnx_session(content, threads, **options)
+    except RuntimeMissing:
+        raise
+    except RuntimeFailure as error:
+        raise EngineError(str(error)) from error
 
 
 def contract_in(metadata: Mapping[str, str], where: str) -> PolicyContract:
@@ -126,27 +240,17 @@ def contract_in(metadata: Mapping[str, str], where: str) -> PolicyContract:
     return contract
 
 
-def _check_signature(session: Any, contract: PolicyContract, needs_noise: bool, path: Path) -> None:
-    wanted = {name: (_TYPES[dtype], shape) for name, (dtype, shape) in _inputs_of(contract).items()}
-    chunk = ("tensor(float)", (1, contract.chunk_length, *contract.action.shape))
-    if needs_noise:
-        wanted[NOISE] = chunk
-    found = {each.name: (each.type, tuple(each.shape)) for each in session.get_inputs()}
-    outputs = {each.name: (each.type, tuple(each.shape)) for each in session.get_outputs()}
-    for label, expected, got in (("inputs", wanted, found), ("outputs", {"action": chunk}, outputs)):
-        if expected != got:
-            differing = sorted(name for name in {*expected, *got} if expected.get(name) != got.get(name))
-            pairs = "; ".join(f"{name}: expected {expected.get(name)}, got {got.get(name)}" for name in differing)
-            raise EngineError(f"{path}: {label} are not those of its contract: {pairs}")
+def _longest_delay(metadata: Mapping[str, str], contract: PolicyContract, where: str) -> int:
+    found = metadata.get(LONGEST_DELAY_KEY, "")
+    if not found.isdecimal() or not 0 < int(found) < contract.chunk_length:
+        raise EngineError(
+            f"{where}: {LONGEST_DELAY_KEY} is {found[:20]!r}, expected 1 to {contract.chunk_length - 1}; "
+            "export it again with: foreact export"
+        )
+    return int(found)
 
 
-def _inputs_of(contract: PolicyContract) -> dict[str, tuple[str, tuple[int, ...]]]:
-    formats: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for camera in contract.cameras:
-        for stream in camera.streams:
-            dtype = "uint16" if stream == "depth" else "uint8"
-            formats[f"camera.{camera.name}.{stream}"] = (dtype, (1, *camera.stream_shape(stream)))
-    formats["state"] = ("float32", (1, *contract.state.shape))
-    if contract.language is not None:
-        formats["tokens"] = ("int64", (1, contract.language.length))
-    return formats
+def _require_signature(contract: PolicyContract, runtime: Runtime, where: str) -> None:
+    fault = signature_fault(contract, runtime.inputs, runtime.outputs)
+    if fault is not None:
+        raise EngineError(f"{where} in {runtime.name}: {fault}")

@@ -34,6 +34,7 @@ class EpisodeLog:
         gaps: Distance of each new chunk to the plan it replaced [action units].
         inference_s: Time of each inference [s].
         delay_steps: Actions consumed between an observation and its chunk.
+        told_steps: For each chunk, how many of them the policy was told beforehand.
     """
 
     actions: np.ndarray
@@ -50,6 +51,7 @@ class EpisodeLog:
     gaps: list[float] = field(default_factory=list)
     inference_s: list[float] = field(default_factory=list)
     delay_steps: list[int] = field(default_factory=list)
+    told_steps: list[int] = field(default_factory=list)
 
 
 class ControlLoop:
@@ -79,11 +81,11 @@ class ControlLoop:
         action = self._bridge.contract.action
         log = EpisodeLog(np.full((max_steps, *action.shape), np.nan, np.float32), np.zeros(max_steps, bool))
         self._send(episode, RESET, np.zeros(action.shape, np.float32))
-        self._planner.begin(episode)
+        buffer, gate = ChunkBuffer(self._fade), ActionGate(action)
+        self._planner.begin(episode, buffer.committed)
         first = self._first_plan(episode)
         if first is None:
             return log
-        buffer, gate = ChunkBuffer(self._fade), ActionGate(action)
         _install(buffer, first, 0, log)
         self._ticker.start()
         for step in range(max_steps):
@@ -100,6 +102,7 @@ class ControlLoop:
         plan = self._planner.take()
         if plan is not None and plan.episode == episode:
             _install(buffer, plan, step, log)
+            self._planner.arrived(step - plan.observed_step)
         wanted = buffer.action(step)
         command = None if wanted is None else gate.passed(wanted)
         if command is not None:
@@ -141,6 +144,7 @@ class ControlLoop:
 def _install(buffer: ChunkBuffer, plan: Plan, step: int, log: EpisodeLog) -> None:
     log.inference_s.append(plan.seconds)
     log.delay_steps.append(step - plan.observed_step)
+    log.told_steps.append(plan.told)
     try:
         gap = buffer.install(plan.chunk, plan.observed_step, step)
     except StaleChunk:

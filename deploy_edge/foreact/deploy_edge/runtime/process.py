@@ -16,7 +16,7 @@ import numpy as np
 
 from foreact.deploy_edge.runtime.bridge import SHUTDOWN, Bridge
 from foreact.deploy_edge.runtime.compatibility import require_provided
-from foreact.deploy_edge.runtime.engine import OnnxEngine
+from foreact.deploy_edge.runtime.engine import PolicyEngine, open_policy
 from foreact.deploy_edge.runtime.loop import ControlLoop, EpisodeLog
 from foreact.deploy_edge.runtime.planner import Engine, Planner
 from foreact.deploy_edge.runtime.report import episode_report, loaded_heavy_modules
@@ -47,6 +47,7 @@ class ControlSettings:
         fade: Steps over which a plan fades into the next.
         seed: Of the noise of policies that sample.
         fifo: Ask the kernel for real-time scheduling of the control loop.
+        engine: Name of the inference engine.
     """
 
     policy: str
@@ -59,6 +60,7 @@ class ControlSettings:
     fade: int
     seed: int
     fifo: bool
+    engine: str = "onnxruntime"
 
 
 class StopFlag:
@@ -134,8 +136,9 @@ def main(arguments: list[str]) -> int:
         ControlSettings, json.loads(Path(arguments[0]).read_text(encoding="utf-8")), "settings"
     )
     try:
-        engine = OnnxEngine(Path(settings.policy))
+        engine = open_policy(Path(settings.policy), settings.engine)
         report = control(settings, engine, Bridge.open(Path(settings.bridge)), stop)
+        report["engine"] = _engine_report(engine)
     except Exception as error:
         write_json_atomic(Path(settings.report), {"error": str(error), "kind": type(error).__name__})
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -150,6 +153,18 @@ def _report(logs: list[EpisodeLog], contract: PolicyContract, stop: StopFlag) ->
         "heavy_modules": loaded_heavy_modules(),
         "stopped_by": stop.signal,
         "episodes": [episode_report(log, contract.control_rate_hz) for log in logs],
+    }
+
+
+def _engine_report(engine: PolicyEngine) -> dict[str, JSON]:
+    stats = engine.runtime.stats()
+    return {
+        "name": engine.runtime.name,
+        "version": engine.runtime.version,
+        "load_s": round(stats.load_s, 4),
+        "notes": list(stats.notes),
+        "gate": None if engine.gate is None else engine.gate.figures(),
+        "longest_prefix": engine.prefix,
     }
 
 

@@ -46,6 +46,8 @@ def episode_report(log: EpisodeLog, rate_hz: float) -> dict[str, JSON]:
             "max": _number(float(inference_ms.max()), 3),
         },
         "delay_steps_max": max(log.delay_steps, default=0),
+        "told_steps_max": max(log.told_steps, default=0),
+        "later_than_told": sum(was > told > 0 for was, told in zip(log.delay_steps, log.told_steps, strict=True)),
         "starved_steps": log.starved,
         "stale_chunks": log.stale,
         "refused_actions": log.refused,
