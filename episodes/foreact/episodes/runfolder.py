@@ -271,6 +271,8 @@ class RunFolder:
     def resume_or_create(cls, path: Path, kind: str, config: "DataclassInstance", seed: int) -> Self:
         """Open the folder if it holds this very run, start it if it holds none.
 
+        A key that an older record lacks is taken to have had its default.
+
         Args:
             path: the folder.
             kind: the command, such as "train".
@@ -283,7 +285,8 @@ class RunFolder:
         if not (path / "run.json").exists():
             return cls.create(path, kind, config, seed)
         folder = cls.open(path)
-        found = {"kind": folder.record["kind"], "seed": folder.record["seed"], "config": folder.record["config"]}
+        recorded = _completed(folder.record["config"], config)
+        found = {"kind": folder.record["kind"], "seed": folder.record["seed"], "config": recorded}
         differing = _differences(found, {"kind": kind, "seed": seed, "config": jsonable(config, "config")})
         if differing:
             listed = "\n  ".join(differing)
@@ -352,6 +355,19 @@ class RunFolder:
         complete = content[: content.rfind(b"\n") + 1]
         if complete != content:
             os.truncate(self.metrics_path, len(complete))
+
+
+def _completed(recorded: JSON, config: object) -> JSON:
+    """A recorded configuration with the keys that its dataclass has gained since, at their defaults."""
+    if not (dataclasses.is_dataclass(config) and isinstance(recorded, Mapping)):
+        return recorded
+    complete = dict(recorded)
+    for field in dataclasses.fields(config):
+        if field.name in recorded:
+            complete[field.name] = _completed(recorded[field.name], getattr(config, field.name))
+        elif field.default is not dataclasses.MISSING:
+            complete[field.name] = jsonable(field.default, field.name)
+    return complete
 
 
 def _differences(found: JSON, wanted: JSON, where: str = "") -> list[str]:

@@ -76,6 +76,16 @@ def test_resuming_another_run_lists_both_values(tmp_path: Path) -> None:
     assert "seed: the folder has 0, asked for 1" in str(caught.value)
 
 
+def test_a_run_from_before_a_key_existed_is_continued_at_the_keys_default(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path, "train", Config(), seed=0)
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["config"]["rate"], record["config"]["head"]["kind"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert RunFolder.resume_or_create(tmp_path, "train", Config(), seed=0).path == tmp_path
+    with pytest.raises(RunError, match=r'config.head.kind: the folder has "l1", asked for "flow"'):
+        RunFolder.resume_or_create(tmp_path, "train", Config(head=Head(kind="flow")), seed=0)
+
+
 def test_a_torn_line_is_dropped_and_resume_equals_an_unbroken_run(tmp_path: Path) -> None:
     unbroken, broken = (RunFolder.create(tmp_path / name, "train", Config(), seed=0) for name in ("a", "b"))
     for step in range(6):
