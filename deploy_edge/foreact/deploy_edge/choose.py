@@ -50,6 +50,7 @@ class ChooseConfig:
         pte: The .pte file, for the candidate executorch.
         rounds: Timed inferences.
         threads: Threads of one inference.
+        to: `engine`.
 
     Raises:
         ValueError: A value is out of range, or an engine is unknown.
@@ -62,6 +63,7 @@ class ChooseConfig:
     pte: Path | None = None
     rounds: int = 200
     threads: int = 1
+    to: str = "engine"
 
     def __post_init__(self) -> None:
         require_at_least(self, rounds=1, threads=1)
