@@ -59,6 +59,8 @@ def for_tensorrt(model: "ModelProto") -> TensorRtGraph:
     graph = onnx.ModelProto()
     graph.CopyFrom(model)
     del graph.metadata_props[:]
+    del graph.graph.value_info[:]  # types of what lies between change
+    inputs, outputs = _ports(model.graph.input), _ports(model.graph.output)
     _refuse_zero_points(graph.graph)
     changes = [
         *_widen_inputs(graph.graph),
@@ -72,12 +74,7 @@ def for_tensorrt(model: "ModelProto") -> TensorRtGraph:
         onnx.checker.check_model(checked, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise NotForTensorRt(f"the graph cannot be given TensorRT's types: {' '.join(str(error).split())}") from error
-    return TensorRtGraph(
-        graph.SerializeToString(deterministic=True),
-        _ports(model.graph.input),
-        _ports(model.graph.output),
-        tuple(changes),
-    )
+    return TensorRtGraph(graph.SerializeToString(deterministic=True), inputs, outputs, tuple(changes))
 
 
 def _ports(values: "Iterable[ValueInfoProto]") -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -144,7 +144,7 @@ def _check_target(config: BuildConfig, api: Api, here: Fingerprint) -> None:
         raise RuntimeMissing(f"{api.flavour} {api.version}: there is no NVIDIA GPU here; {hint}")
     if here.gpu is None and (config.refit or config.strip):
         raise RuntimeMissing(
-            f"{api.flavour} {api.version} compiles plans whose weights come later (refit, strip) only where there is a GPU"
+            f"{api.flavour} {api.version}: refit and strip need the GPU that the plan is for, and there is none here"
         )
 
 
