@@ -6,13 +6,13 @@ Cast to float; 8-bit constants may only be read by a DequantizeLinear; and 8-bit
 with a warning and then computed as if they were int8, so such a file is refused here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foreact.deploy_edge.tidy import constants, drop_unused_constants, replace_nodes
+from foreact.deploy_edge.tidy import constants, drop_unused_constants, replace_nodes, tensor_shapes
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
@@ -67,6 +67,7 @@ def for_tensorrt(model: "ModelProto") -> TensorRtGraph:
         *_float_biases(graph.graph),
         *_scaled_constants(graph.graph),
         *_other_constants(graph.graph),
+        *_plain_attention(graph.graph, tensor_shapes(model)),
     ]
     drop_unused_constants(graph.graph)
     try:
@@ -234,3 +235,62 @@ def _other_constants(graph: "GraphProto") -> list[str]:
 def _reread(graph: "GraphProto", old: str, new: str) -> None:
     for node in graph.node:
         node.input[:] = [new if each == old else each for each in node.input]
+
+
+def _plain_attention(graph: "GraphProto", shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Attention nodes (opset 23) become the products and the softmax they stand for.
+
+    TensorRT's parser knows the operator from 10.14 on, so not on JetPack 6.2, and the builder of TensorRT-RTX 1.7.1
+    ends the process with a segmentation fault on it.
+    """
+    nodes: list[NodeProto] = []
+    count = 0
+    for node in graph.node:
+        if node.op_type != "Attention":
+            nodes.append(node)
+            continue
+        nodes += _attention_parts(graph, node, shapes)
+        count += 1
+    replace_nodes(graph, nodes)
+    return [f"{count} attention nodes: products and softmax"] if count else []
+
+
+def _attention_parts(
+    graph: "GraphProto", node: "NodeProto", shapes: Mapping[str, tuple[int, ...]]
+) -> "list[NodeProto]":
+    from onnx import helper, numpy_helper
+
+    settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    scale, masked = settings.pop("scale", None), len(node.input) > 3 and bool(node.input[3])
+    query, key, value = (shapes.get(name, ()) for name in node.input[:3])
+    if (
+        len(node.output) != 1
+        or len(node.input) > 4
+        or any(settings.values())
+        or {*map(len, (query, key, value))} != {4}
+    ):
+        raise NotForTensorRt(
+            f"Attention {node.name}: only plain attention of 4 dimensions is known; export at opset 18"
+        )
+    if query[1] != key[1]:
+        raise NotForTensorRt(f"Attention {node.name}: grouped queries are not known; export at opset 18")
+    name = node.output[0]
+    # softmax(q k^T / sqrt(d) + mask) v
+    factor = np.asarray(query[3] ** -0.5 if scale is None else scale, np.float32)
+    graph.initializer.append(numpy_helper.from_array(factor, f"{name}.trt.scale"))
+    parts = [
+        helper.make_node("Mul", [node.input[0], f"{name}.trt.scale"], [f"{name}.trt.query"], f"{name}.trt.query"),
+        helper.make_node("Transpose", [node.input[1]], [f"{name}.trt.key"], f"{name}.trt.key", perm=[0, 1, 3, 2]),
+        helper.make_node(
+            "MatMul", [f"{name}.trt.query", f"{name}.trt.key"], [f"{name}.trt.scores"], f"{name}.trt.scores"
+        ),
+    ]
+    scores = f"{name}.trt.scores"
+    if masked:
+        parts.append(helper.make_node("Add", [scores, node.input[3]], [f"{name}.trt.masked"], f"{name}.trt.masked"))
+        scores = f"{name}.trt.masked"
+    return [
+        *parts,
+        helper.make_node("Softmax", [scores], [f"{name}.trt.parts"], f"{name}.trt.parts", axis=-1),
+        helper.make_node("MatMul", [f"{name}.trt.parts", node.input[2]], [name], f"{name}.trt"),
+    ]

@@ -171,3 +171,27 @@ def test_dynamic_shapes_are_refused() -> None:
     original.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     with pytest.raises(NotForTensorRt, match="static shapes"):
         for_tensorrt(original)
+
+
+def attention(masked: bool, **attributes: Any) -> Any:
+    shapes = {"q": (1, 2, 3, 4), "k": (1, 2, 5, 4), "v": (1, 2, 5, 4), **({"mask": (3, 5)} if masked else {})}
+    made = onnx.helper.make_node("Attention", list(shapes), ["out"], "attend", **attributes)
+    given = [onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    graph = onnx.helper.make_graph([made], "g", given, [onnx.helper.make_tensor_value_info("out", 1, (1, 2, 3, 4))])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 23)], ir_version=11)
+
+
+@pytest.mark.parametrize(("masked", "attributes"), [(False, {}), (True, {}), (False, {"scale": 0.3})])
+def test_attention_becomes_products_and_a_softmax(masked: bool, attributes: dict[str, Any]) -> None:
+    original, rng = attention(masked, **attributes), np.random.default_rng(5)
+    graph = for_tensorrt(original)
+    assert graph.changes == ("1 attention nodes: products and softmax",)
+    assert all(each.op_type != "Attention" for each in onnx.load_model_from_string(graph.content).graph.node)
+    arrays = {name: 3 * rng.normal(size=shape).astype(np.float32) for name, (_, shape) in graph.inputs.items()}
+    assert np.allclose(run(graph.content, arrays), run(original.SerializeToString(), arrays), atol=1e-5)
+
+
+@pytest.mark.parametrize("attributes", [{"is_causal": 1}, {"softcap": 2.0}])
+def test_other_attention_is_refused(attributes: dict[str, Any]) -> None:
+    with pytest.raises(NotForTensorRt, match="Attention attend: only plain attention"):
+        for_tensorrt(attention(False, **attributes))

@@ -11,7 +11,7 @@ from foreact.deploy_edge.runtime.tensorrt.api import Api
 from foreact.deploy_edge.runtime.tensorrt.callbacks import BuildWatch, LogLines
 from foreact.deploy_edge.runtime.tensorrt.fingerprint import Fingerprint
 from foreact.deploy_edge.runtime.tensorrt.sidecar import BuildConfig
-from foreact.deploy_edge.runtime.tensorrt.surface import Builder, BuilderConfig, Network, ParserError
+from foreact.deploy_edge.runtime.tensorrt.surface import Builder, BuilderConfig, Network, ParserError, extents
 from foreact.deploy_edge.runtime.tensorrt.timing import read_timings, write_timings
 
 __all__ = [
@@ -159,8 +159,8 @@ def _parsed(graph: bytes, builder: Builder, api: Api, log: LogLines) -> Network:
     if not network.num_inputs or not network.num_outputs:
         raise ParseFailed(f"{api.flavour} {api.version} read a model without inputs or outputs")
     for port in (network.get_input(index) for index in range(network.num_inputs)):
-        if any(extent < 1 for extent in port.shape):
-            raise ParseFailed(f"input {port.name} has the shape {tuple(port.shape)}; export with static shapes")
+        if any(extent < 1 for extent in extents(port.shape)):
+            raise ParseFailed(f"input {port.name} has the shape {extents(port.shape)}; export with static shapes")
     return network
 
 
@@ -253,4 +253,4 @@ def _memory_text(config: BuildConfig, log: LogLines, api: Api) -> str:
 def _ports(network: Network, api: Api) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
     tensors += [network.get_output(index) for index in range(network.num_outputs)]
-    return tuple((each.name, engine_dtype(each.dtype, each.name), tuple(each.shape)) for each in tensors)
+    return tuple((each.name, engine_dtype(each.dtype, each.name), extents(each.shape)) for each in tensors)

@@ -18,7 +18,7 @@ from foreact.deploy_edge.runtime.tensorrt.cuda_graph import GraphLauncher
 from foreact.deploy_edge.runtime.tensorrt.fingerprint import read_fingerprint
 from foreact.deploy_edge.runtime.tensorrt.layer_times import Layer, time_layers
 from foreact.deploy_edge.runtime.tensorrt.sidecar import EngineRefused, Sidecar, graph_path, read_plan, sha256
-from foreact.deploy_edge.runtime.tensorrt.surface import Context, Engine
+from foreact.deploy_edge.runtime.tensorrt.surface import Context, Engine, extents
 
 __all__ = ["TensorRtRuntime", "load"]
 
@@ -174,7 +174,7 @@ class TensorRtRuntime(GraphRuntime):
             name: (
                 str(engine.get_tensor_mode(name).name),
                 engine_dtype(engine.get_tensor_dtype(name), name),
-                tuple(engine.get_tensor_shape(name)),
+                extents(engine.get_tensor_shape(name)),
             )
             for name in names
         }

@@ -9,8 +9,8 @@ from collections.abc import Buffer, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 __all__ = [
-    "Builder", "BuilderConfig", "Context", "Engine", "Enumeration", "HostMemory", "Inspector", "Network", "Parser",
-    "ParserError", "ParserRefitter", "Refitter", "Runtime", "Tensor", "TensorRt", "TimingCache",
+    "Builder", "BuilderConfig", "Context", "Dims", "Engine", "Enumeration", "HostMemory", "Inspector", "Network",
+    "Parser", "ParserError", "ParserRefitter", "Refitter", "Runtime", "Tensor", "TensorRt", "TimingCache", "extents",
 ]  # fmt: skip
 
 
@@ -32,6 +32,23 @@ class HostMemory(Buffer, Protocol):
         ...
 
 
+class Dims(Protocol):
+    """Extents of a tensor, see `extents`."""
+
+    def __len__(self) -> int:
+        """Number of dimensions."""
+        ...
+
+    def __getitem__(self, place: int, /) -> int:
+        """One extent; -1 for one that is dynamic."""
+        ...
+
+
+def extents(dims: Dims) -> tuple[int, ...]:
+    """Extents as a tuple; what TensorRT gives is no sequence to Python."""
+    return tuple(int(dims[place]) for place in range(len(dims)))
+
+
 class Tensor(Protocol):
     """An input or output of a network."""
 
@@ -46,8 +63,8 @@ class Tensor(Protocol):
         ...
 
     @property
-    def shape(self) -> Sequence[int]:
-        """Extents; -1 for one that is dynamic."""
+    def shape(self) -> Dims:
+        """Its extents."""
         ...
 
 
@@ -209,7 +226,7 @@ class Engine(Protocol):
         """A member of `DataType`."""
         ...
 
-    def get_tensor_shape(self, name: str, /) -> Sequence[int]:
+    def get_tensor_shape(self, name: str, /) -> Dims:
         """Its extents."""
         ...
 
