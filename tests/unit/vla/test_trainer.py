@@ -1,5 +1,6 @@
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +12,14 @@ from foreact.vla.policy import PolicyConfig
 from foreact.vla.trainer import OptimisationConfig, Trainer
 
 Tiny = Callable[..., PolicyConfig]
+Make = Callable[[str], Any]
+Fitting = Callable[[str, PolicyContract], PolicyContract]
 CONFIG = OptimisationConfig(updates=4, batch=4, warmup=2, shift=1)
 
 
-def trainer(store: EpisodeStore, contract: PolicyContract, tiny: Tiny, kind: str = "l1") -> Trainer:
+def trainer(store: EpisodeStore, contract: PolicyContract, make: Make, kind: str = "keypoints-l1") -> Trainer:
     torch.manual_seed(1)
-    policy = tiny(kind).build(contract)
+    policy = make(kind).build(contract)
     return Trainer(policy, load_demonstrations(store, store.keys(), contract), CONFIG, seed=5)
 
 
@@ -27,19 +30,22 @@ def test_the_schedule_warms_up_and_ends_near_zero() -> None:
     assert config.rate(99) < 1e-3
 
 
-@pytest.mark.parametrize("kind", ["l1", "flow"])
+@pytest.mark.parametrize(
+    "kind", ["keypoints-l1", "keypoints-flow-prefix", "transformer-l1-prefix", "transformer-flow", "mlp"]
+)
 def test_two_updates_resume_two_updates_equal_four(
-    kind: str, store: EpisodeStore, contract: PolicyContract, tiny_config: Tiny
+    kind: str, store: EpisodeStore, contract: PolicyContract, make_config: Make, fitting: Fitting
 ) -> None:
-    straight = trainer(store, contract, tiny_config, kind)
+    contract = fitting(kind, contract)
+    straight = trainer(store, contract, make_config, kind)
     for _ in range(4):
         straight.update()
-    first = trainer(store, contract, tiny_config, kind)
+    first = trainer(store, contract, make_config, kind)
     first.update()
     first.update()
     captured = first.capture()
     kept = dataclasses.replace(captured, tensors={name: value.clone() for name, value in captured.tensors.items()})
-    second = trainer(store, contract, tiny_config, kind)
+    second = trainer(store, contract, make_config, kind)
     second.restore(kept)
     second.update()
     second.update()
@@ -61,9 +67,9 @@ def test_updates_fit_the_demonstrations(store: EpisodeStore, contract: PolicyCon
 
 
 def test_the_average_follows_slowly_after_its_start(
-    store: EpisodeStore, contract: PolicyContract, tiny_config: Tiny
+    store: EpisodeStore, contract: PolicyContract, make_config: Make
 ) -> None:
-    fit = trainer(store, contract, tiny_config)
+    fit = trainer(store, contract, make_config)
     before = next(fit.average.parameters()).clone()
     fit.update()
     weights, average = next(fit.policy.parameters()), next(fit.average.parameters())
@@ -77,3 +83,14 @@ def test_a_batch_that_does_not_divide_is_refused(
     demonstrations = load_demonstrations(store, store.keys(), contract)
     with pytest.raises(ValueError, match="batch=4 does not divide among 3"):
         Trainer(tiny_config().build(contract), demonstrations, CONFIG, seed=0, rank=0, world=3)
+
+
+def test_delays_are_drawn_from_none_to_the_longest_and_only_for_policies_that_take_them(
+    store: EpisodeStore, contract: PolicyContract, make_config: Make
+) -> None:
+    fit = trainer(store, contract, make_config, "keypoints-l1-prefix")
+    draws = fit._draws(torch.Size((600, 4, 4)), torch.Generator().manual_seed(0))
+    assert draws.delay is not None
+    assert (draws.delay.bincount() / 600).tolist() == pytest.approx([1 / 3] * 3, abs=0.06)
+    plain = trainer(store, contract, make_config)._draws(torch.Size((600, 4, 4)), torch.Generator().manual_seed(0))
+    assert plain.delay is None and torch.equal(plain.noise, draws.noise)

@@ -201,7 +201,7 @@ def _check_simulated(contract: PolicyContract) -> None:
     from foreact.episodes.contract import require_same
     from foreact.sim.metaworld import policy_contract
 
-    simulated = policy_contract(contract.cameras, contract.chunk_length)
+    simulated = replace(policy_contract(chunk_length=contract.chunk_length), cameras=contract.cameras)
     if contract.language is None:
         simulated = replace(simulated, language=None)  # a policy of one task need not be told which
     require_same(simulated, contract, "evaluation in the Meta-World simulator")
