@@ -104,7 +104,7 @@ def compose(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    ready = [normalise(command, config_type, override) for override in overrides]
+    ready = [_shielded(normalise(command, config_type, override)) for override in overrides]
     has_file = resources.files(CONF).joinpath(f"{command}.yaml").is_file()
     name = command if base is None and has_file else None
     if name is None:  # a named configuration replaces nothing then, so Hydra wants it added
@@ -133,8 +133,20 @@ def _without(base: dict[str, Any], named: Sequence[str]) -> dict[str, Any]:
     return left
 
 
+SHIELD = "key."  # no folder of configurations is called so
+
+
+def _shielded(override: str) -> str:
+    """A key that is also the name of a folder of configurations, such as `train`, under a name that Hydra lets pass."""
+    key = override.removeprefix("++").partition("=")[0]
+    if not override.startswith("++") or not key.isidentifier() or not resources.files(CONF).joinpath(key).is_dir():
+        return override
+    return f"++{SHIELD}{override.removeprefix('++')}"
+
+
 def _plain(container: Any) -> dict[str, Any]:
-    return {str(key): value for key, value in container.items()}
+    plain = {str(key): value for key, value in container.items()}
+    return plain | plain.pop(SHIELD.rstrip("."), {})
 
 
 def _readable(error: Exception, overrides: Sequence[str]) -> str:

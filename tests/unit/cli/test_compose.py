@@ -23,6 +23,11 @@ class Config:
     counts: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class WithGroupName:
+    fit: Path | None = None
+
+
 @pytest.fixture
 def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A configuration package with one command, `fit`, and two named policies."""
@@ -85,3 +90,8 @@ def test_texts_of_a_list_are_taken_as_typed(conf: str, typed: str, names: list[s
 def test_what_is_no_override_is_refused(override: str) -> None:
     with pytest.raises(DoorError, match="is not an override"):
         normalise("fit", Config, override)
+
+
+def test_a_key_may_be_called_like_a_folder_of_configurations(conf: str) -> None:
+    assert compose("other", WithGroupName, ["fit=data/x"]) == {"fit": "data/x"}
+    assert compose("other", WithGroupName, ["fit=data/x"], {"fit": "old", "seed": 1}) == {"fit": "data/x", "seed": 1}
