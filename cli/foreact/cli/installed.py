@@ -12,6 +12,8 @@ EXTRAS = {
     "sim": "tasks, rendering and recording",
     "train": "training and evaluation",
     "edge": "ONNX export and running it",
+    "compress": "2:4 sparsity by NVIDIA's Model-Optimizer",
+    "openvino": "OpenVINO as an engine",
     "viz": "videos, plots, reports and Rerun recordings",
     "data": "recordings of others: VRS, MCAP and bags, HDF5, Zarr buffers",
     "retarget": "a person's hand to robots: dex-retargeting, inverse kinematics",
@@ -23,6 +25,7 @@ EXTRAS = {
 IMPORT_NAMES = {
     "pillow": "PIL",
     "vrs": "pyvrs",
+    "nvidia-modelopt": "modelopt",
     "mcap-ros2-support": "mcap_ros2",
     "hydra-core": "hydra",
     "rerun-sdk": "rerun",
