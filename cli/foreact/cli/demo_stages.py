@@ -15,7 +15,7 @@ from foreact.episodes.runfolder import write_json_atomic
 if TYPE_CHECKING:
     from foreact.cli.demo import DemoConfig
 
-__all__ = ["Stage", "check", "load_outcome", "perform", "plan", "save_outcome"]
+__all__ = ["Stage", "check", "load_outcome", "perform", "plan", "save_outcome", "stage_of"]
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,26 @@ def plan(config: "DemoConfig") -> tuple[Stage, ...]:
     trial = {"tasks": tasks, "episodes": config.episodes, "seed": config.seed, "workers": config.workers}
     robot = {name: config.record[name] for name in ("front", "wrist") if name in config.record}
     return (
-        _stage("record", "record", {"out": store, "episodes": config.demos, **recording}, config.record),
-        _stage(
+        stage_of("record", "record", {"out": store, "episodes": config.demos, **recording}, config.record),
+        stage_of(
             "calibration",
             "record",
             {"out": held_out, "split": "calibration", "episodes": config.calibration, **recording},
             config.record,
         ),
-        _stage(
+        stage_of(
             "train", "train", {"data": store, "out": trained, "seed": config.seed, **_arithmetic(config)}, config.train
         ),
-        _stage("eval", "eval", {"policy": trained, "out": out / "eval", **trial}, config.eval),
-        _stage("export", "export", {"policy": trained, "out": exported, "data": held_out}, config.export),
-        _stage(
+        stage_of("eval", "eval", {"policy": trained, "out": out / "eval", **trial}, config.eval),
+        stage_of("export", "export", {"policy": trained, "out": exported, "data": held_out}, config.export),
+        stage_of(
             "compress",
             "compress",
             {"model": exported, "policy": trained, "out": compressed, "data": held_out},
             config.compress,
         ),
-        _stage("eval int8", "eval", {"policy": compressed, "out": out / "eval-int8", **trial}, filmless),
-        _stage(
+        stage_of("eval int8", "eval", {"policy": compressed, "out": out / "eval-int8", **trial}, filmless),
+        stage_of(
             "run",
             "run",
             {"policy": compressed, "task": tasks[0], "out": out / "run", "seed": config.seed, **robot},
@@ -167,9 +167,21 @@ def _settings(stage: Stage) -> tuple[Command, Any]:
     return command, resolve(command, command.load()[0], Request(stage.overrides, {}))
 
 
-def _stage(
+def stage_of(
     name: str, command: str, values: dict[str, Any], handed_on: Mapping[str, Any], scratch: Path | None = None
 ) -> Stage:
+    """A stage from plain settings.
+
+    Args:
+        name: Unique among the stages.
+        command: The command's name.
+        values: Settings that the caller decides.
+        handed_on: Settings of whoever typed the command.
+        scratch: See `Stage`.
+
+    Raises:
+        ValueError: A key is in both.
+    """
     from foreact.cli.execute import flatten
 
     for key in handed_on.keys() & values.keys():
