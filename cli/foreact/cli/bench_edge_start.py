@@ -1,4 +1,4 @@
-"""Cold start and memory of deployed policies in fresh processes: those that were measured, and one of 10 M parameters."""
+"""Cold start and memory of deployed policies, in fresh processes: those measured, and one of 10 M parameters."""
 
 from __future__ import annotations
 
