@@ -120,7 +120,7 @@ def choose(config: ChooseConfig, progress: ProgressFn = quiet) -> Outcome:
         next(each for each in candidates if each.engine == name).latency = latency
     best = _decided(candidates, config.model)
     out = choice_path(config.model)
-    digest, rows = hashlib.sha256(content).hexdigest(), [each.row() for each in candidates]
+    digest, rows = hashlib.sha256(content).hexdigest(), tuple(each.row() for each in candidates)
     choice = Choice(
         CHOICE_KIND, digest, best.engine, best.version, config.threads, best.reason, describe_machine(), rows,
         config.rounds,

@@ -42,7 +42,7 @@ class Choice:
     threads: int
     reason: str
     machine: dict[str, JSON]
-    candidates: list[dict[str, JSON]]
+    candidates: tuple[dict[str, JSON], ...]
     rounds: int
 
     def require_version(self, version: str, model: Path) -> None:
