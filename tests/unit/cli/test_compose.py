@@ -62,6 +62,13 @@ def test_an_earlier_run_is_the_base_and_a_named_configuration_overrides_it(conf:
     assert compose(conf, Config, ["policy=base"], base) == {"out": "old", "policy": {"width": 64, "name": "base"}}
 
 
+def test_a_named_configuration_leaves_nothing_of_the_base_under_its_key(conf: str) -> None:
+    base = {"out": "old", "policy": {"width": 9, "name": "mine", "wheels": 4}}
+    composed = compose(conf, Config, ["policy=base", "policy.width=7"], base)
+    assert composed == {"out": "old", "policy": {"width": 7, "name": "base"}}
+    assert base["policy"] == {"width": 9, "name": "mine", "wheels": 4}
+
+
 def test_a_command_without_a_yaml_file_composes_from_overrides_alone(conf: str) -> None:
     assert compose("other", Config, ["policy.width=3"]) == {"policy": {"width": 3}}
 

@@ -91,3 +91,43 @@ def test_keys_and_their_types_are_found_by_dotted_name() -> None:
 
 def test_near_matches_prefer_the_same_last_name() -> None:
     assert near("policy.width", ["head.width", "policy.depth"]).startswith(" Did you mean head.width")
+
+
+@dataclass(frozen=True)
+class Walking:
+    gait: Literal["walk"] = "walk"
+    legs: int = 2
+
+
+@dataclass(frozen=True)
+class Rolling:
+    gait: Literal["roll"] = "roll"
+    wheels: int = 4
+
+
+@dataclass(frozen=True)
+class Robot:
+    body: Walking | Rolling = field(default_factory=Walking)
+
+
+def test_dataclasses_of_a_union_are_told_apart_by_their_label() -> None:
+    assert build(Robot, {"body": {"gait": "roll", "wheels": 3}}).body == Rolling(wheels=3)
+    assert build(Robot, {"body": {"legs": 6}}).body == Walking(legs=6), "without the label the first is meant"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"gait": "rol"}, r"body.gait must be one of walk, roll; got 'rol'. Did you mean roll\?"),
+        ({"gait": "roll", "legs": 2}, r"unknown key 'body.legs'. Known: body.gait, body.wheels"),
+        ({"gait": "roll", "weels": 2}, r"unknown key 'body.weels'. Did you mean body.wheels\?"),
+        ({"wheels": 2}, r"unknown key 'body.wheels'"),
+    ],
+)
+def test_keys_of_another_member_of_a_union_are_unknown(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(DoorError, match=said):
+        build(Robot, {"body": values})
+
+
+def test_each_key_of_a_union_is_listed_once() -> None:
+    assert key_names(Robot) == ["body", "body.gait", "body.legs", "body.wheels"]

@@ -78,3 +78,25 @@ def test_a_damaged_state_names_the_folder_to_delete(tmp_path: Path) -> None:
 
 def test_a_run_without_states_has_none(tmp_path: Path) -> None:
     assert read_state(tmp_path) is None
+
+
+def test_a_checkpoint_from_before_architectures_is_a_keypoint_policy(policy: Policy, tmp_path: Path) -> None:
+    save_policy(tmp_path / "p", policy)
+    file = tmp_path / "p" / "model.json"
+    described = json.loads(file.read_text())
+    assert described["architecture"] == "keypoints" and "architecture" not in described["policy"]
+    del described["architecture"], described["policy"]["head"]["prefix"], described["policy"]["head"]["hidden"]
+    file.write_text(json.dumps(described))
+    assert load_policy(tmp_path / "p").config == policy.config
+    del described["policy"]["head"]["width"]  # was always there
+    file.write_text(json.dumps(described))
+    with pytest.raises(CheckpointError, match=r"policy.head: missing keys \['width'\]"):
+        load_policy(tmp_path / "p")
+
+
+def test_an_unknown_architecture_is_named_with_near_matches(policy: Policy, tmp_path: Path) -> None:
+    save_policy(tmp_path / "p", policy)
+    file = tmp_path / "p" / "model.json"
+    file.write_text(file.read_text().replace('"architecture": "keypoints"', '"architecture": "keypoint"'))
+    with pytest.raises(CheckpointError, match="unknown architecture 'keypoint'; known: keypoints"):
+        load_policy(tmp_path / "p")
