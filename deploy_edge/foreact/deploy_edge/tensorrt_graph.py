@@ -103,7 +103,7 @@ def _refuse_zero_points(graph: "GraphProto") -> None:
         if (given and zero is None) or unsigned or (zero is not None and (zero.dtype == np.uint8 or np.any(zero))):
             raise NotForTensorRt(
                 f"{node.op_type} {node.name}: 8-bit numbers with a zero point (uint8), which TensorRT would compute as "
-                "int8 without one; compress it with symmetric=true"
+                "int8 without one; compress it with recipe.quantise.symmetric=true"
             )
 
 

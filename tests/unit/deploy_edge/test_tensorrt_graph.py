@@ -111,7 +111,9 @@ def test_int32_biases_become_the_floats_they_mean() -> None:
 
 @pytest.mark.parametrize("zero", [np.uint8(128), np.uint8(0), np.int8(3)])
 def test_8_bit_numbers_with_a_zero_point_are_refused(zero: np.generic) -> None:
-    with pytest.raises(NotForTensorRt, match="QuantizeLinear q: 8-bit numbers with a zero point.*symmetric=true"):
+    with pytest.raises(
+        NotForTensorRt, match="QuantizeLinear q: 8-bit numbers with a zero point.*quantise.symmetric=true"
+    ):
         for_tensorrt(quantised(zero))
 
 

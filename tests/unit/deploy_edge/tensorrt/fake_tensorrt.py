@@ -300,7 +300,7 @@ class _Parser:
     def parse(self, model: bytes) -> bool:
         found = json.loads(bytes(model))
         self.errors = [
-            Strict(desc=lambda: "bad type", node_name=lambda name=name: name, node_operator=lambda: "Sinh")
+            Strict(desc=lambda: "bad type", node_name=lambda name=name: name, node_operator=lambda: "Sinh", file=str)
             for name in found.get("refused", ())
         ]
         self.network.model = found

@@ -169,7 +169,7 @@ def refused_nodes(errors: list[ParserError]) -> str:
     rows = []
     for error in errors:
         where = " ".join(part for part in (error.node_operator(), error.node_name()) if part)
-        rows.append(f"{where or 'model'}: {' '.join(error.desc().split())}")
+        rows.append(f"{where or error.file() or 'model'}: {' '.join(error.desc().split())}")
     return "; ".join(rows)
 
 

@@ -105,6 +105,10 @@ class ParserError(Protocol):
         """Operator of the node."""
         ...
 
+    def file(self) -> str:
+        """Where the parser was; the name of a graph's input, if that is what it refused."""
+        ...
+
 
 class Parser(Protocol):
     """Reads ONNX into a network."""
