@@ -242,6 +242,15 @@ COMMANDS: tuple[Command, ...] = (
                 "foreact export to=stages policy=runs/r out=runs/r/stages data=data/held_out",
                 options=("seed",),
             ),
+            "pte": Command(
+                "export",
+                "foreact.deploy_edge.export.pte",
+                "PteConfig",
+                "export_pte",
+                "Export a policy as an ExecuTorch program for XNNPACK, and report parity.",
+                "foreact export to=pte policy=runs/r out=runs/r/policy.pte data=data/held_out",
+                options=("seed",),
+            ),
             "engine": Command(
                 "export",
                 "foreact.deploy_edge.choose",

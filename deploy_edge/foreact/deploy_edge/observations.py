@@ -98,7 +98,8 @@ def _from_episode(
         inputs[NOISE] = generator.standard_normal(shape).astype(np.float32)
         following = int(np.searchsorted(done.time_ns, now)) + np.arange(contract.chunk_length)
         inputs[PREFIX] = done.data[np.minimum(following, len(done.data) - 1)]
-        drawn.append({name: np.ascontiguousarray(value)[None] for name, value in inputs.items()})
+        # a copy: numpy gives a new axis the stride 0, which torch keeps and exporters refuse
+        drawn.append({name: value[None].copy(order="C") for name, value in inputs.items()})
     return drawn
 
 
