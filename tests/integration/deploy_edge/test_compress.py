@@ -9,7 +9,7 @@ import pytest
 from foreact.deploy_edge.compress import CompressConfig, compress
 from foreact.deploy_edge.model_file import load_sealed, properties
 from foreact.deploy_edge.parity import ParityError
-from foreact.deploy_edge.runtime.engine import EngineError, OnnxEngine
+from foreact.deploy_edge.runtime.engine import EngineError, open_policy
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_an_int8_policy_is_small_near_and_runs(config: CompressConfig) -> None:
     assert figures["size_ratio"] == pytest.approx(config.model.stat().st_size / config.out.stat().st_size, rel=1e-3)
     assert figures["size_ratio"] > 3.6 and figures["parity_min_cosine"] >= 0.99
     assert set(figures["latency_ms"]) == {"torch", "onnx_fp32", "onnx_int8"} and figures["latency_ratio_int8"] > 0
-    assert OnnxEngine(config.out).contract == OnnxEngine(config.model).contract
+    assert open_policy(config.out).contract == open_policy(config.model).contract
     model, _ = load_sealed(config.out)
     assert properties(model)["foreact.precision"] == "int8"
     kept = {key: value for key, value in properties(load_sealed(config.model)[0]).items() if "policy" in key}

@@ -168,6 +168,8 @@ def _share(kind: str, config: PruneConfig) -> float:
 
 def _count(group: Group, share: float, multiple: int) -> int:
     """A multiple near the share, at least the named units, at most all."""
+    if share == 1:
+        return group.count
     step = _step(group, multiple)
     wanted = max(step, round(group.count * share / step) * step, group.named)
     return min(group.count, wanted)

@@ -74,6 +74,7 @@ class _Ending:
         bench, config = self._bench, self._bench.config
         bench.progress(0, 0, "compress: export")
         model, described = exported(self._made, bench) if self._rows else source_model(bench)
+        slimmed = sealed_bytes(model, described)
         quantised = self._quantised(model, self._recipe.quantise)
         if quantised is not None:
             described |= quantised.properties
@@ -85,7 +86,7 @@ class _Ending:
         sealed = seal(final, described, self._reference, bench, golden=not control)
         naive = self._control(model)
         latency = self._latency(sealed.content, described["foreact.precision"])
-        steps = self._steps(sealed)
+        steps = self._steps(sealed, slimmed)
         figures = self._figures(sealed, described["foreact.precision"], parity, naive, latency)
         figures |= quantised.figures if quantised is not None else {}
         figures["steps"] = steps
@@ -99,8 +100,8 @@ class _Ending:
             "layers": list(quantised.layers) if quantised is not None else [],
             "search": list(quantised.search) if quantised is not None else [],
         }
-        slimmed = self._rows[-1].folder / "policy" if self._rows else None
-        return Finished(sealed.content, sealed.golden, slimmed, figures, details, figure_rows(figures))
+        folder = self._rows[-1].folder / "policy" if self._rows else None
+        return Finished(sealed.content, sealed.golden, folder, figures, details, figure_rows(figures))
 
     def _quantised(self, model: ModelProto, config: QuantiseConfig | None) -> Quantised | None:
         if config is None:
@@ -158,28 +159,48 @@ class _Ending:
             "control_max_abs": round(float(naive.max_abs.max()), 8),
         }
 
-    def _steps(self, sealed: Sealed) -> list[dict[str, JSON]]:
-        """One row per step: cost, gain, and success on the same layouts."""
+    def _steps(self, sealed: Sealed, slimmed: bytes) -> list[dict[str, JSON]]:
+        """One row per step: cost, gain, and success on the same layouts.
+
+        Args:
+            sealed: The result.
+            slimmed: The policy after the last step before quantisation, in fp32.
+        """
         bench = self._bench
-        policies: list[tuple[str, Path, bytes, dict[str, Any]]] = []
-        before = Made(bench.policy, {})
-        for row in self._rows:
-            before = Made(_load(row.folder), dict(row.figures), factors=_factors(row.folder))
-            model, described = exported(before, bench)
-            policies.append((row.name, row.folder / "policy", sealed_bytes(model, described), dict(row.figures)))
-        if self._recipe.quantise is not None:
-            policies.append(("quantise", self._kept(sealed), sealed.content, {}))
         episodes = episodes_of(self._recipe, bench.config.trial)
         base = self._try("original", bench.config.policy, episodes)
+        measured: list[tuple[str, Path, dict[str, JSON]]] = [
+            (row.name, row.folder / "policy", {**cost, **row.figures})
+            for row, cost in zip(self._rows, self._costs(slimmed), strict=True)
+        ]
+        if self._recipe.quantise is not None:
+            measured.append(("quantise", self._kept(sealed), bench.cost(sealed.content).figures()))
         found: list[dict[str, JSON]] = []
-        for name, path, content, figures in policies:
-            line: dict[str, JSON] = {"step": name, **bench.cost(content).figures(), **figures}
+        for name, path, figures in measured:
+            line: dict[str, JSON] = {"step": name, **figures}
             tried = self._try(name, path, episodes)
             if base is not None and tried is not None:
                 line["trial"] = compared(base, tried)
             found.append(line)
         if base is not None:
             found.insert(0, {"step": "original", "bytes": len(bench.content), "trial": base.figures()})
+        return found
+
+    def _costs(self, slimmed: bytes) -> list[dict[str, JSON]]:
+        """What the policy after each step costs; a step that only moves weights leaves the graph as it is."""
+        bench = self._bench
+        found: list[dict[str, JSON]] = []
+        last, before = len(self._rows) - 1, bench.policy.config
+        for number, row in enumerate(self._rows):
+            policy, factors = _load(row.folder), _factors(row.folder)
+            if found and policy.config == before and factors is None:
+                found.append({**found[-1], **bench.change(torch_policy(policy))})
+            elif number == last:
+                found.append(bench.cost(slimmed).figures())
+            else:
+                model, described = exported(Made(policy, {}, factors=factors), bench)
+                found.append(bench.cost(sealed_bytes(model, described)).figures())
+            before = policy.config
         return found
 
     def _kept(self, sealed: Sealed) -> Path:
