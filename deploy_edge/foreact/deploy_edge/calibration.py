@@ -15,7 +15,7 @@ from foreact.deploy_edge.runtime.engine import session_of
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Range", "RangeMethod", "TensorValues", "observe_values"]
+__all__ = ["Range", "RangeMethod", "TensorValues", "observe_values", "watched"]
 
 RangeMethod = Literal["minmax", "mse"]
 Range = tuple[float, float]
@@ -66,7 +66,7 @@ def observe_values(
     """
     # inputs are known without running the model
     inner = [name for name in tensors if name not in {each.name for each in model.graph.input}]
-    session = session_of(_with_outputs(model, inner))
+    session = session_of(watched(model, inner))
     names = [each.name for each in session.get_inputs()]
     extremes = {name: (np.inf, -np.inf) for name in tensors}
     for name, values in _values(session, names, inner, tensors, observations):
@@ -79,6 +79,22 @@ def observe_values(
     return {name: TensorValues(*extremes[name], counts[name]) for name in tensors}
 
 
+def watched(model: "ModelProto", tensors: Sequence[str]) -> bytes:
+    """A model that also returns some of its inner tensors.
+
+    Args:
+        model: It is not changed.
+        tensors: Names of float32 tensors in it.
+    """
+    from onnx import ModelProto, helper
+
+    wider = ModelProto()
+    wider.CopyFrom(model)
+    present = {each.name for each in wider.graph.output}
+    wider.graph.output.extend(helper.make_tensor_value_info(name, 1, None) for name in tensors if name not in present)
+    return wider.SerializeToString()
+
+
 def _values(
     session: Any, names: Sequence[str], inner: Sequence[str], tensors: Sequence[str], observations: Sequence[Inputs]
 ) -> Iterator[tuple[str, np.ndarray]]:
@@ -86,16 +102,6 @@ def _values(
         found = dict(zip(inner, session.run(inner, only(inputs, names)), strict=True)) if inner else {}
         for name in tensors:
             yield name, found[name] if name in found else inputs[name]
-
-
-def _with_outputs(model: "ModelProto", tensors: Sequence[str]) -> bytes:
-    from onnx import ModelProto, helper
-
-    watched = ModelProto()
-    watched.CopyFrom(model)
-    present = {each.name for each in watched.graph.output}
-    watched.graph.output.extend(helper.make_tensor_value_info(name, 1, None) for name in tensors if name not in present)
-    return watched.SerializeToString()
 
 
 def _rounding_error(centres: np.ndarray, counts: np.ndarray, low: float, high: float) -> float:

@@ -15,7 +15,7 @@ class QuantiseConfig:
     """Which bits, where, and how they are chosen.
 
     Attributes:
-        weights: `int8`; `int4` for linear layers (all else 8); `mixed`: 4, 8 or 16 bits per layer, as the budget allows.
+        weights: `int8`; `int4` for linear layers and 8 for all else; `mixed`: 4, 8 or 16 per layer within a budget.
         symmetric: int8 activations without zero points, which TensorRT asks for; otherwise uint8 with zero points.
         inputs: Inputs of linear layers: `float`, `int8`, or `auto`: int8 where linear layers do most of the work.
         budget: Average bits of a weight, for `mixed` only.
@@ -36,7 +36,7 @@ class QuantiseConfig:
     budget: float = 6.0
     group: int = 32
     rounding: Literal["nearest", "adaptive"] = "adaptive"
-    corrections: tuple[Correction, ...] = ("bias",)
+    corrections: tuple[Correction, ...] = ("bias", "equalise")
     everything: bool = False
     bits: int = 8
 
