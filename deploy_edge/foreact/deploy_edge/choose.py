@@ -6,15 +6,15 @@ turn with the others.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from foreact.deploy_edge.latency import Latency, interleaved
+from foreact.deploy_edge.runtime.checked_file import CheckedFile, check_file
 from foreact.deploy_edge.runtime.choice import CHOICE_KIND, NOT_ON_ROBOTS, Choice, choice_path
-from foreact.deploy_edge.runtime.engine import contract_in, open_policy, read_sealed
+from foreact.deploy_edge.runtime.engine import contract_in, open_policy
 from foreact.deploy_edge.runtime.engines import open_runtime, require_engine
 from foreact.deploy_edge.runtime.golden import (
     GOLDEN_KEY,
@@ -25,7 +25,6 @@ from foreact.deploy_edge.runtime.golden import (
     chunk_function,
     read_golden,
 )
-from foreact.deploy_edge.runtime.model_guard import inspect_model
 from foreact.deploy_edge.runtime.protocol import Runtime, RuntimeFailure, RuntimeMissing
 from foreact.deploy_edge.runtime.refusal import EngineError
 from foreact.episodes.contract import PolicyContract
@@ -106,13 +105,13 @@ def choose(config: ChooseConfig, progress: ProgressFn = quiet) -> Outcome:
         EngineError: The model cannot be used, or no candidate that a robot can run passed the gate; the decision is
             not written then.
     """
-    content = read_sealed(config.model)
-    contract, golden = _golden(config.model, content)
+    checked = check_file(config.model)
+    contract, golden = _golden(checked)
     candidates = [_Candidate(name) for name in config.candidates]
     calls: dict[str, Callable[[], object]] = {}
     for number, candidate in enumerate(candidates):
         progress(number, len(candidates) + 1, "choose")
-        run = _tried(candidate, config, content, golden, contract)
+        run = _tried(candidate, config, golden, contract)
         if run is not None:
             calls[candidate.engine] = _call(run, golden)
     progress(len(candidates), len(candidates) + 1, "choose")
@@ -120,9 +119,9 @@ def choose(config: ChooseConfig, progress: ProgressFn = quiet) -> Outcome:
         next(each for each in candidates if each.engine == name).latency = latency
     best = _decided(candidates, config.model)
     out = choice_path(config.model)
-    digest, rows = hashlib.sha256(content).hexdigest(), tuple(each.row() for each in candidates)
+    rows = tuple(each.row() for each in candidates)
     choice = Choice(
-        CHOICE_KIND, digest, best.engine, best.version, config.threads, best.reason, describe_machine(), rows,
+        CHOICE_KIND, checked.sha256, best.engine, best.version, config.threads, best.reason, describe_machine(), rows,
         config.rounds,
     )  # fmt: skip
     write_json_atomic(out, choice)
@@ -130,22 +129,22 @@ def choose(config: ChooseConfig, progress: ProgressFn = quiet) -> Outcome:
     return Outcome(out, asdict(choice), _COLUMNS, tuple(_row(each) for each in candidates))
 
 
-def _golden(model: Path, content: bytes) -> tuple[PolicyContract, Golden]:
-    metadata = inspect_model(content, str(model)).metadata
-    contract = contract_in(metadata, str(model))
+def _golden(checked: CheckedFile) -> tuple[PolicyContract, Golden]:
+    metadata = checked.outline.metadata
+    contract = contract_in(metadata, str(checked.path))
     try:
-        return contract, read_golden(model, contract, metadata.get(GOLDEN_KEY))
+        return contract, read_golden(checked.path, contract, metadata.get(GOLDEN_KEY))
     except GoldenError as error:
         raise EngineError(str(error)) from error
 
 
 def _tried(
-    candidate: _Candidate, config: ChooseConfig, content: bytes, golden: Golden, contract: PolicyContract
+    candidate: _Candidate, config: ChooseConfig, golden: Golden, contract: PolicyContract
 ) -> ChunkFunction | None:
     """A candidate loaded and gated; None, with the reason noted, if it cannot be used."""
     started, started_cpu = time.perf_counter(), time.process_time()
     try:
-        runtime = _loaded(candidate.engine, config, content)
+        runtime = _loaded(candidate.engine, config)
         run = chunk_function(runtime)
         result = check_golden(run, golden, contract)
     except RuntimeMissing as error:
@@ -164,7 +163,7 @@ def _tried(
     return run
 
 
-def _loaded(engine: str, config: ChooseConfig, content: bytes) -> Runtime:
+def _loaded(engine: str, config: ChooseConfig) -> Runtime:
     if engine not in NOT_ON_ROBOTS:
         return open_policy(config.model, engine, config.threads, gate="none").runtime
     path = config.policy if engine == "torch" else config.pte

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -210,3 +211,17 @@ def test_a_missing_or_damaged_choice_says_what_to_type(path: Path, choice: Choic
     choice_path(path).unlink()
     with pytest.raises(EngineError, match="choose again: foreact export to=engine model="):
         chosen(path)
+
+
+def test_a_file_that_changes_while_it_is_opened_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from foreact.deploy_edge.runtime import onnx_engine
+
+    real = onnx_engine.onnx_session
+
+    def swapped(model: Any, *arguments: Any, **options: Any) -> Any:
+        os.utime(path, ns=(0, 0))
+        return real(model, *arguments, **options)
+
+    monkeypatch.setattr(onnx_engine, "onnx_session", swapped)
+    with pytest.raises(ValueError, match="was changed while it was being opened"):
+        open_policy(path)

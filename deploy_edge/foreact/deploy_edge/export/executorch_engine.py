@@ -12,6 +12,7 @@ import numpy as np
 
 from foreact.deploy_edge.export.pte import PTE_KIND, sidecar_path
 from foreact.deploy_edge.export.pte_program import INSTALL, pte_policy
+from foreact.deploy_edge.runtime.checked_file import CheckedFile
 from foreact.deploy_edge.runtime.engine import contract_in
 from foreact.deploy_edge.runtime.graph_runtime import GraphRuntime
 from foreact.deploy_edge.runtime.protocol import RuntimeFailure, RuntimeMissing
@@ -61,13 +62,13 @@ class ExecuTorchRuntime(GraphRuntime):
         del self._chunk
 
 
-def load(path: Path, threads: int = 1, content: bytes | None = None) -> ExecuTorchRuntime:
+def load(path: Path, threads: int = 1, checked: CheckedFile | None = None) -> ExecuTorchRuntime:
     """Load a .pte file, after it was compared with the description beside it.
 
     Args:
         path: A file that `foreact export to=pte` wrote.
         threads: Only 1: its Python runtime has no setting for it.
-        content: Its bytes, if they were read already.
+        checked: Not used: it is of an .onnx file.
 
     Raises:
         EngineError: The description is missing, altered or without a contract.
@@ -76,7 +77,7 @@ def load(path: Path, threads: int = 1, content: bytes | None = None) -> ExecuTor
     if path.suffix != ".pte" or threads != 1:
         raise RuntimeFailure(f"executorch runs .pte files on one thread, got {path} and threads={threads}")
     described = read_sealed_json(sidecar_path(path), PTE_KIND)
-    held = path.read_bytes() if content is None else content
+    held = path.read_bytes()
     if hashlib.sha256(held).hexdigest() != described.get("sha256_pte"):
         raise RuntimeFailure(f"{path} is not the program that {sidecar_path(path)} describes; export it again")
     found, rows = described.get("metadata"), described.get("inputs")

@@ -11,6 +11,7 @@ import numpy as np
 
 from foreact.deploy_edge.export.chunks import policy_hash
 from foreact.deploy_edge.model_file import describe
+from foreact.deploy_edge.runtime.checked_file import CheckedFile
 from foreact.deploy_edge.runtime.engine import LONGEST_DELAY_KEY
 from foreact.deploy_edge.runtime.graph_runtime import GraphRuntime
 from foreact.deploy_edge.runtime.protocol import RuntimeFailure, TensorFormat
@@ -51,13 +52,13 @@ class TorchRuntime(GraphRuntime):
         del self._policy
 
 
-def load(path: Path, threads: int = 1, content: bytes | None = None) -> TorchRuntime:
+def load(path: Path, threads: int = 1, checked: CheckedFile | None = None) -> TorchRuntime:
     """Load a trained policy.
 
     Args:
         path: Its folder, or the run folder of its training.
         threads: Threads of one inference.
-        content: Not used: a policy is a folder.
+        checked: Not used: it is of an .onnx file.
 
     Raises:
         CheckpointError: There is none, or it is damaged.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from foreact.deploy_edge.runtime.checked_file import check_file, read_sealed
 from foreact.deploy_edge.runtime.engines import open_runtime
 from foreact.deploy_edge.runtime.golden import (
     GOLDEN_KEY,
@@ -18,11 +19,9 @@ from foreact.deploy_edge.runtime.golden import (
     read_golden,
     require_golden,
 )
-from foreact.deploy_edge.runtime.model_guard import inspect_model
 from foreact.deploy_edge.runtime.onnx_engine import onnx_session
 from foreact.deploy_edge.runtime.protocol import Runtime, RuntimeFailure, RuntimeMissing
 from foreact.deploy_edge.runtime.refusal import EngineError
-from foreact.deploy_edge.runtime.seal import SealError, verify_seal
 from foreact.deploy_edge.runtime.signature import (
     ACTION,
     DELAY,
@@ -154,14 +153,14 @@ def open_policy(path: Path, engine: str = "onnxruntime", threads: int = 1, gate:
             computes something else than was exported.
         RuntimeMissing: The engine's package or device is not on this machine.
     """
-    content = read_sealed(path)
-    outline = inspect_model(content, str(path))
+    checked = check_file(path)
+    outline = checked.outline
     contract = contract_in(outline.metadata, str(path))
     fault = signature_fault(contract, outline.inputs, outline.outputs)
     if fault is not None:
         raise EngineError(f"{path}: {fault}")
     try:
-        opened = PolicyEngine(open_runtime(engine, path, threads, content), str(path))
+        opened = PolicyEngine(open_runtime(engine, path, threads, checked), str(path))
         if gate == "required" or (gate == "named" and GOLDEN_KEY in outline.metadata):
             opened.gate = _passed(opened, path, outline.metadata.get(GOLDEN_KEY))
     except RuntimeMissing:
@@ -179,24 +178,6 @@ def _passed(opened: PolicyEngine, path: Path, digest: str | None) -> GoldenResul
     except BaseException:
         opened.close()
         raise
-
-
-def read_sealed(path: Path) -> bytes:
-    """The bytes of a model file whose digest is right.
-
-    Raises:
-        EngineError: Missing, no policy, truncated or altered.
-    """
-    try:
-        content = path.read_bytes()
-        verify_seal(content, str(path))
-    except FileNotFoundError:
-        raise EngineError(f"no policy at {path}; make one with: foreact export policy=RUN out={path}") from None
-    except IsADirectoryError:
-        raise EngineError(f"{path} is a folder; export the policy in it: foreact export policy={path}") from None
-    except SealError as error:
-        raise EngineError(str(error)) from error
-    return content
 
 
 def session_of(content: bytes, threads: int = 1, **options: Any) -> Any:

@@ -4,6 +4,7 @@ import difflib
 import importlib
 from pathlib import Path
 
+from foreact.deploy_edge.runtime.checked_file import CheckedFile
 from foreact.deploy_edge.runtime.protocol import Runtime
 
 __all__ = ["ENGINES", "open_runtime", "require_engine"]
@@ -18,14 +19,14 @@ ENGINES: dict[str, str] = {
 }
 
 
-def open_runtime(name: str, path: Path, threads: int = 1, content: bytes | None = None) -> Runtime:
+def open_runtime(name: str, path: Path, threads: int = 1, checked: CheckedFile | None = None) -> Runtime:
     """Load a model in the engine of this name and in no other.
 
     Args:
         name: A key of `ENGINES`.
         path: The model: an .onnx file; for torch the folder of a policy, for executorch a .pte file.
         threads: Threads of one inference.
-        content: Bytes of the .onnx file, if they were read and checked already.
+        checked: The .onnx file, if it was looked over already.
 
     Raises:
         ValueError: There is no such engine.
@@ -33,7 +34,7 @@ def open_runtime(name: str, path: Path, threads: int = 1, content: bytes | None 
         RuntimeFailure, EngineError: It cannot load the model.
     """
     module, _, function = ENGINES[require_engine(name)].partition(":")
-    return getattr(importlib.import_module(module), function)(path, threads, content)
+    return getattr(importlib.import_module(module), function)(path, threads, checked)
 
 
 def require_engine(name: str) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from foreact.deploy_edge.runtime.checked_file import CheckedFile, check_file
 from foreact.deploy_edge.runtime.graph_runtime import GraphRuntime, Kept
-from foreact.deploy_edge.runtime.model_guard import ModelOutline, inspect_model
 from foreact.deploy_edge.runtime.protocol import RuntimeFailure, RuntimeMissing
 
 __all__ = ["OnnxRuntime", "load", "onnx_session"]
@@ -20,8 +20,7 @@ class OnnxRuntime(GraphRuntime):
     """A graph in onnxruntime.
 
     Args:
-        content: Bytes of a model.
-        outline: What the guard found in it.
+        model: A model that was looked over.
         threads: Threads of one inference.
         optimisation: Name of a member of `GraphOptimizationLevel` without its prefix.
 
@@ -30,20 +29,24 @@ class OnnxRuntime(GraphRuntime):
         RuntimeFailure: It cannot load the model.
     """
 
-    def __init__(
-        self, content: bytes, outline: ModelOutline, threads: int = 1, optimisation: str = "ENABLE_ALL"
-    ) -> None:
+    def __init__(self, model: CheckedFile, threads: int = 1, optimisation: str = "ENABLE_ALL") -> None:
         onnxruntime = _package()
         started = time.perf_counter()
         level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{optimisation}")
-        self._session = onnx_session(content, threads, graph_optimization_level=level)
+        self._session = onnx_session(str(model.path), threads, graph_optimization_level=level)
+        model.require_unchanged()
         self._binding = self._session.io_binding()
         options = {
             "intra_op_num_threads": str(threads), "inter_op_num_threads": "1", "execution_mode": "ORT_SEQUENTIAL",
             "graph_optimization_level": f"ORT_{optimisation}", "providers": ",".join(self._session.get_providers()),
         }  # fmt: skip
         super().__init__(
-            "onnxruntime", str(onnxruntime.__version__), outline.inputs, outline.outputs, outline.metadata, options
+            "onnxruntime",
+            str(onnxruntime.__version__),
+            model.outline.inputs,
+            model.outline.outputs,
+            model.outline.metadata,
+            options,
         )
         self._inputs, self._outputs = Kept(self._bind_input), Kept(self._bind_output)
         self.load_s = time.perf_counter() - started
@@ -63,27 +66,26 @@ class OnnxRuntime(GraphRuntime):
         del self._binding, self._session
 
 
-def load(path: Path, threads: int = 1, content: bytes | None = None) -> OnnxRuntime:
+def load(path: Path, threads: int = 1, checked: CheckedFile | None = None) -> OnnxRuntime:
     """Load an ONNX file.
 
     Args:
         path: The file.
         threads: Threads of one inference.
-        content: Its bytes, if they were read and checked already.
+        checked: What was found in it, if it was looked over already.
 
     Raises:
-        ModelRefused: The guard refuses it.
+        EngineError: It is damaged or hostile.
         RuntimeMissing, RuntimeFailure: See `OnnxRuntime`.
     """
-    held = path.read_bytes() if content is None else content
-    return OnnxRuntime(held, inspect_model(held, str(path)), threads)
+    return OnnxRuntime(checked or check_file(path, sealed=False), threads)
 
 
-def onnx_session(content: bytes, threads: int = 1, **options: Any) -> Any:
+def onnx_session(model: bytes | str, threads: int = 1, **options: Any) -> Any:
     """An onnxruntime session on the CPU.
 
     Args:
-        content: Bytes of a model.
+        model: Its bytes or its path.
         threads: Threads of one inference.
         options: Further attributes of `SessionOptions`.
 
@@ -99,7 +101,7 @@ def onnx_session(content: bytes, threads: int = 1, **options: Any) -> Any:
     for name, value in options.items():
         setattr(settings, name, value)
     try:
-        return onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own that share no public base
         raise RuntimeFailure(f"onnxruntime cannot load the model: {error}") from error
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from foreact.deploy_edge.runtime.checked_file import CheckedFile, check_file
 from foreact.deploy_edge.runtime.graph_runtime import GraphRuntime, Kept
-from foreact.deploy_edge.runtime.model_guard import ModelOutline, inspect_model
 from foreact.deploy_edge.runtime.protocol import RuntimeFailure, RuntimeMissing
 
 __all__ = ["OpenVinoRuntime", "load"]
@@ -34,8 +34,7 @@ class OpenVinoRuntime(GraphRuntime):
     """A graph in OpenVINO.
 
     Args:
-        content: Bytes of a model.
-        outline: What the guard found in it.
+        model: A model that was looked over.
         threads: Threads of one inference.
 
     Raises:
@@ -43,19 +42,25 @@ class OpenVinoRuntime(GraphRuntime):
         RuntimeFailure: It cannot load the model, or does not keep to the precision that it was told.
     """
 
-    def __init__(self, content: bytes, outline: ModelOutline, threads: int = 1) -> None:
+    def __init__(self, model: CheckedFile, threads: int = 1) -> None:
         openvino, started, options = _package(), time.perf_counter(), settings(threads)
         try:
             core = openvino.Core()
-            compiled = core.compile_model(core.read_model(model=content, weights=b""), "CPU", options)
+            compiled = core.compile_model(core.read_model(str(model.path)), "CPU", options)
             self._request = compiled.create_infer_request()
         except Exception as error:  # OpenVINO raises plain RuntimeErrors and classes of its own
             raise RuntimeFailure(f"OpenVINO {openvino.__version__} cannot load the model: {error}") from error
+        model.require_unchanged()
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if precision != "f32":
             raise RuntimeFailure(f"OpenVINO computes in {precision}, though it was told f32")
         super().__init__(
-            "openvino", str(openvino.__version__), outline.inputs, outline.outputs, outline.metadata, options
+            "openvino",
+            str(openvino.__version__),
+            model.outline.inputs,
+            model.outline.outputs,
+            model.outline.metadata,
+            options,
         )
         self._openvino = openvino
         self._inputs, self._outputs = Kept(self._bind_input), Kept(self._bind_output)
@@ -76,20 +81,19 @@ class OpenVinoRuntime(GraphRuntime):
         del self._request
 
 
-def load(path: Path, threads: int = 1, content: bytes | None = None) -> OpenVinoRuntime:
+def load(path: Path, threads: int = 1, checked: CheckedFile | None = None) -> OpenVinoRuntime:
     """Load an ONNX file.
 
     Args:
         path: The file.
         threads: Threads of one inference.
-        content: Its bytes, if they were read and checked already.
+        checked: What was found in it, if it was looked over already.
 
     Raises:
-        ModelRefused: The guard refuses it.
+        EngineError: It is damaged or hostile.
         RuntimeMissing, RuntimeFailure: See `OpenVinoRuntime`.
     """
-    held = path.read_bytes() if content is None else content
-    return OpenVinoRuntime(held, inspect_model(held, str(path)), threads)
+    return OpenVinoRuntime(checked or check_file(path, sealed=False), threads)
 
 
 def _package() -> Any:

@@ -56,7 +56,8 @@ def _place(content: bytes, where: str) -> int:
 
 
 def _digest(content: bytes, start: int) -> bytes:
-    digest = hashlib.sha256(content[:start])
+    whole = memoryview(content)  # parts of a large model are not copied
+    digest = hashlib.sha256(whole[:start])
     digest.update(BLANK.encode())
-    digest.update(content[start + 64 :])
+    digest.update(whole[start + 64 :])
     return digest.hexdigest().encode()
