@@ -1,8 +1,8 @@
 """How fast does one inference of the main policy become on a GPU, and does it stay right?
 
 In one run, in turn: torch as it is, `torch.compile`, torch as one CUDA graph, onnxruntime on the processor, and
-TensorRT or TensorRT-RTX where it is installed and builds for the GPU at hand. Every time is wall time from arrays of the
-processor to a chunk of the processor, with the copies; every chunk is compared with that of torch on the processor.
+TensorRT or TensorRT-RTX where it is installed and builds for the GPU at hand. Every time is wall time from arrays of
+the processor to a chunk of the processor, with the copies; every chunk is compared with that of torch on the processor.
 What cannot run here is named with its reason. Without a trained policy an untrained one of the same size is timed.
 
     .venv/bin/python -P benchmarks/edge_gpu.py --policy runs/r --model runs/r/policy.onnx --out benchmarks/results

@@ -2,8 +2,8 @@
 
 Sources: the stubs of 10.13.0.35, TensorRT-RTX 1.7.1 as it is installed here, NVIDIA's release notes and the lists of
 what 11 removed. Objects refuse attributes that their generation does not have, as the binding's objects do.
-A model is JSON: {"inputs": {name: [type, shape]}, "outputs": {...}, "weight": number}; the engine computes
-output = weight * (sum of all inputs).
+A model is JSON: {"inputs": {name: [type, shape]}, "outputs": {...}, "weight": number}, or ONNX whose constant `weight`
+is that number; the engine computes output = weight * (sum of all inputs).
 """
 
 import ctypes
@@ -70,7 +70,7 @@ class Faults:
     """What goes wrong.
 
     Attributes:
-        build: `none`, `memory`, `memory-error`, `runtime-error`, or empty.
+        build: `none`, `memory`, `memory-error`, `runtime-error`, `wrong` (another weight), or empty.
         deserialise: The runtime gives None.
         context: The engine gives no context.
         address: A tensor whose address is refused.
@@ -258,7 +258,7 @@ def _build(world: _World, logger: Any, network: "_Network", config: Any) -> Any:
         raise RuntimeError("vector::_M_default_append")
     strip = "STRIP_PLAN" in seen["flags"]
     plan = {**network.model, "version": world.generation.version, "refit": "REFIT" in seen["flags"]}
-    plan["weight"] = None if strip else plan["weight"]
+    plan["weight"] = None if strip else plan["weight"] * (1.5 if faults.build == "wrong" else 1)
     return Memory(json.dumps(plan).encode())
 
 
@@ -298,13 +298,28 @@ class _Parser:
         return self.errors[index]
 
     def parse(self, model: bytes) -> bool:
-        found = json.loads(bytes(model))
+        found = json.loads(bytes(model)) if bytes(model[:1]) == b"{" else from_onnx(bytes(model))
         self.errors = [
             Strict(desc=lambda: "bad type", node_name=lambda name=name: name, node_operator=lambda: "Sinh", file=str)
             for name in found.get("refused", ())
         ]
         self.network.model = found
         return not self.errors
+
+
+def from_onnx(content: bytes) -> dict[str, Any]:
+    """What the fake needs of an ONNX model."""
+    import onnx
+
+    graph, names = onnx.load_model_from_string(content).graph, {name: kind for kind, name in NUMPY.items()}
+    sides = ({}, {})
+    for side, values in zip(sides, (graph.input, graph.output), strict=True):
+        for value in values:
+            kind = value.type.tensor_type
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+            side[value.name] = [names[dtype], [each.dim_value for each in kind.shape.dim]]
+    (weight,) = [onnx.numpy_helper.to_array(each) for each in graph.initializer if each.name == "weight"]
+    return {"inputs": sides[0], "outputs": sides[1], "weight": float(weight)}
 
 
 class _Runtime:
