@@ -10,6 +10,7 @@ import pytest
 from foreact.deploy_edge.model_file import load_sealed
 from foreact.deploy_edge.runtime.protocol import RuntimeFailure, RuntimeMissing
 from foreact.deploy_edge.runtime.tensorrt.build import BuildFailed, BuildTimeout, ParseFailed, build_plan
+from foreact.deploy_edge.runtime.tensorrt.build_process import build_apart
 from foreact.deploy_edge.runtime.tensorrt.fingerprint import Fingerprint, read_fingerprint
 from foreact.deploy_edge.runtime.tensorrt.runner import load
 from foreact.deploy_edge.runtime.tensorrt.sidecar import BuildConfig, EngineRefused, read_plan, sha256
@@ -103,6 +104,20 @@ def test_zero_points_would_build_and_are_refused_before(rtx: Any) -> None:
         made.append(model.SerializeToString())
     built = build(rtx, made[1])
     assert built.plan and any("Defaulting to INT8" in note for note in built.notes)
+
+
+def test_one_attention_node_is_no_plan(rtx: Any) -> None:
+    """Why `tensorrt_graph` writes attention as products and a softmax; in a process of its own: it may crash."""
+    from onnx import helper
+
+    ports = [helper.make_tensor_value_info(name, 1, (1, 2, 16, 32)) for name in "qkvy"]
+    graph = helper.make_graph([helper.make_node("Attention", list("qkv"), ["y"])], "g", ports[:3], ports[3:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
+    here = read_fingerprint(rtx, None)
+    with pytest.raises(BuildFailed, match="Attention operation was not supported|ended its process by SIG"):
+        build_apart(model.SerializeToString(), FOR, here, None, None, lambda done, total: None)
+    plain = for_tensorrt(model)
+    assert build_apart(plain.content, FOR, here, None, None, lambda done, total: None).plan
 
 
 def test_a_build_can_be_stopped_and_the_next_one_works(rtx: Any, exported: Callable[..., Path]) -> None:

@@ -25,7 +25,8 @@ from foreact.deploy_edge.runtime.golden import (
 )
 from foreact.deploy_edge.runtime.protocol import RuntimeMissing
 from foreact.deploy_edge.runtime.tensorrt.api import load_api
-from foreact.deploy_edge.runtime.tensorrt.build import Built, build_plan
+from foreact.deploy_edge.runtime.tensorrt.build import Built
+from foreact.deploy_edge.runtime.tensorrt.build_process import build_apart
 from foreact.deploy_edge.runtime.tensorrt.cuda_device import Cuda, open_cuda
 from foreact.deploy_edge.runtime.tensorrt.fingerprint import free_memory_bytes, read_fingerprint
 from foreact.deploy_edge.runtime.tensorrt.runner import TensorRtRuntime
@@ -137,8 +138,8 @@ class _Job:
         free = [free_memory_bytes(), self._cuda.free_bytes() if self._cuda else None]
         known = [each for each in free if each is not None]
         timings = self._config.timing_cache or self._config.out.with_suffix(".timing")
-        return build_plan(
-            self.graph.content, self._config.builder, self._api, self._here, min(known) if known else None, timings,
+        return build_apart(
+            self.graph.content, self._config.builder, self._here, min(known) if known else None, timings,
             lambda done, total: progress(done, total, "build"),
         )  # fmt: skip
 

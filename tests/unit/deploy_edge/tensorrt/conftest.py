@@ -90,7 +90,14 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ma
         flavour = "tensorrt-rtx" if kind.rtx else "tensorrt"
         monkeypatch.setitem(sys.modules, flavour.replace("-", "_"), FAKE_TENSORRT.module(kind, wrong, cuda))
         monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda.module())
-        return Machine(load_api(flavour), cuda, wrong, tmp_path)
+        here = Machine(load_api(flavour), cuda, wrong, tmp_path)
+
+        def in_this_process(graph: bytes, config: BuildConfig, *given: Any) -> Built:
+            return build_plan(graph, config, here.api, *given)
+
+        # a process of its own would not see the fakes
+        monkeypatch.setattr("foreact.deploy_edge.tensorrt_export.build_apart", in_this_process)
+        return here
 
     return make
 

@@ -1,4 +1,4 @@
-"""`foreact export to=tensorrt` where there is a GPU: golden inputs through the engine, nothing written if it is wrong."""
+"""`foreact export to=tensorrt` where there is a GPU: golden inputs through the engine, nothing written if wrong."""
 
 import dataclasses
 import json
