@@ -97,7 +97,7 @@ class _Writer:
         self._model, self._scheme = model, scheme
         self._values = constants(model.graph)
         self._layers = {layer.node: layer for layer in scheme.layers if scheme.form(layer) != "float"}
-        self._tables = dict(embeddings(model)) if scheme.layers else {}
+        self._tables = dict(embeddings(model))
         both = [layer for layer in scheme.layers if scheme.form(layer) == "both"]
         # engines fuse a convolution with the rounding after it, so nobody may read its unrounded result
         self._rounded = scheme.everywhere | {layer.result for layer in both if layer.operator == "Conv"}
@@ -207,8 +207,9 @@ class _Writer:
         if result in self._made:
             return result
         self._made.add(result)
-        store = self._int4 if integers.bits == 4 else self._constant
-        values = store(f"{name}.int{4 if integers.bits == 4 else 8}", integers.values)
+        packed = integers.bits == 4 and integers.group is not None
+        store = self._int4 if packed else self._constant
+        values = store(f"{name}.int{4 if packed else 8}", integers.values)
         more = [helper.make_attribute("axis", integers.axis)]
         if integers.group is not None:
             more = [
