@@ -75,7 +75,7 @@ def model_stages(files: Files, policy: Path, train: Path, data: Path) -> list[St
     for recipe in VARIANTS[1:]:
         values: dict[str, Any] = {**made, "model": fp32, "recipe": recipe, "out": files.models[recipe]}
         if recipe == "pruned-int8":
-            values["train"] = train
+            values |= {"train": train, "trial": {"episodes": 0}}  # the closed loop comes later, on other layouts
         stages.append(stage_of(f"{name} {recipe}", "compress", values, {}))
     return stages
 
