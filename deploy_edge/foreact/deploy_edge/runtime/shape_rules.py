@@ -259,13 +259,8 @@ def _slice(call: Call) -> list[Shape]:
     axes = call.axes(3, len(shape)) if call.maybe(3) is not None else list(range(len(starts)))
     steps = call.whole(4) if call.maybe(4) is not None else [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        shape[axis] = len(range(*slice(start, _open_end(end, step), step).indices(shape[axis])))
+        shape[axis] = len(range(*slice(start, end, step).indices(shape[axis])))
     return [tuple(shape)]
-
-
-def _open_end(end: int, step: int) -> int | None:
-    # backwards to the very first element is written as a very negative end
-    return None if step < 0 and end < -(1 << 30) else end
 
 
 def _gather(call: Call) -> list[Shape]:
