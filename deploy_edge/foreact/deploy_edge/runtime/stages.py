@@ -13,6 +13,7 @@ import numpy as np
 
 from foreact.deploy_edge.runtime.engine import contract_in, session_of
 from foreact.deploy_edge.runtime.golden import GOLDEN_KEY, read_golden, require_golden
+from foreact.deploy_edge.runtime.model_guard import inspect_model
 from foreact.deploy_edge.runtime.refusal import EngineError
 from foreact.deploy_edge.runtime.seal import SealError, verify_seal
 from foreact.deploy_edge.runtime.sealed_json import read_sealed_json
@@ -223,6 +224,7 @@ def _content(folder: Path, spec: StageFile) -> bytes:
         raise EngineError(str(error)) from error
     if hashlib.sha256(content).hexdigest() != spec.sha256:
         raise EngineError(f"{path} is not the file that {STAGES_FILE} names; export the stages again")
+    inspect_model(content, str(path))
     return content
 
 
