@@ -263,7 +263,10 @@ class _Writer:
 
         if name not in self._values:
             self._values[name] = values
-            made = helper.make_tensor(name, TensorProto.INT4, values.shape, values.ravel())
+            flat = np.append(values.ravel(), np.zeros(values.size % 2, np.int8)).astype(np.uint8) & 15
+            # two to a byte, the first in the lower half
+            packed = (flat[0::2] | (flat[1::2] << 4)).tobytes()
+            made = helper.make_tensor(name, TensorProto.INT4, values.shape, packed, raw=True)
             self._model.graph.initializer.append(made)
         return name
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from foreact.deploy_edge.calibration import observe_values
 from foreact.deploy_edge.layers import Layer, find_layers, float_tensors
@@ -200,6 +200,9 @@ def test_four_bits_have_a_scale_per_group_and_a_newer_opset(tiny: Any) -> None:
     onnx.checker.check_model(result, full_check=True)
     assert kinds_of(result)["a.weight.int4"] == TensorProto.INT4 and result.opset_import[0].version == 21
     assert constants(result.graph)["a.weight.scales"].shape == (4, 8)
+    stored = next(each for each in result.graph.initializer if each.name == "a.weight.int4")
+    assert len(stored.raw_data) == 64 * 8 // 2
+    assert np.array_equal(numpy_helper.to_array(stored).astype(np.int8), scheme.integers["a.weight"].values)
     x = RNG.normal(size=(1, 64)).astype(np.float32)
     exact = x @ scheme.integers["a.weight"].dequantised()
     # the engine rounds the input to 8 bits as it multiplies
