@@ -71,6 +71,16 @@ def test_given_rows_come_back_and_rows_after_them_have_no_influence(
     assert (policy(*other.values())[1, 2:] - chunk[1, 2:]).abs().max() > 1e-4, "what is given changes what follows"
 
 
+@pytest.mark.parametrize("kind", [kind for kind in PREFIXED if "flow" in kind])
+def test_noise_of_given_rows_has_no_influence(
+    kind: str, contract: PolicyContract, make_config: Make, make_observation: Observe
+) -> None:
+    policy = moved(make_config(kind).build(contract))
+    values = inputs_of(policy, make_observation(contract, 1), delay=2)
+    other = {**values, "noise": values["noise"].index_fill(1, torch.tensor([0, 1]), 5.0)}
+    assert torch.equal(policy(*other.values()), policy(*values.values()))
+
+
 @pytest.mark.parametrize("kind", PREFIXED)
 def test_a_delay_of_0_is_the_same_as_being_told_nothing(
     kind: str, contract: PolicyContract, make_config: Make, make_observation: Observe

@@ -235,7 +235,7 @@ class TransformerPolicy(ChunkPolicy):
 
     def _planes(self, observation: Mapping[str, Tensor], shifts: list[Tensor] | None) -> list[Tensor]:
         views = [view for view in self.views if isinstance(view, PatchView)]
-        return prepare_planes(views, observation, self.anchor, shifts) if views else []
+        return prepare_planes(views, observation, self.anchor, shifts)
 
     def _decide(self, memory: Memory, noise: Tensor | None, given: Given | None) -> Tensor:
         if noise is None:
