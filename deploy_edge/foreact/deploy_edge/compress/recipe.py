@@ -78,7 +78,7 @@ class RecoverConfig:
     """
 
     rank: int | None = None
-    samples: int = 256
+    samples: int = 1024
     ridge: float = 0.01
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from foreact.deploy_edge.model_file import sealed_bytes, write_bytes_atomic
 from foreact.deploy_edge.parity import Parity, require_parity
 from foreact.deploy_edge.quantise_config import QuantiseConfig
 from foreact.deploy_edge.quantise_model import Quantised, quantise_model
+from foreact.deploy_edge.runtime.golden import write_golden
 from foreact.episodes.outcome import JSON
 
 if TYPE_CHECKING:
@@ -210,6 +211,8 @@ class _Ending:
         name = hashlib.sha256(sealed.content).hexdigest()[:12]
         path = self._bench.folder / f"quantised-{name}.onnx"
         if episodes_of(self._recipe, self._bench.config.trial):
+            if sealed.golden is not None:
+                write_golden(path, sealed.golden)
             write_bytes_atomic(path, sealed.content)
         return path
 
