@@ -96,8 +96,8 @@ def choose_forms(
     best, steady = search.attempt(start.forms, "fastest")
     while not steady and (layer := search.dearest_error()) is not None:
         search.slow_down(layer)
-        # what is left is predicted, and tried only where the prediction passes
-        if search.predicted() <= MARGIN:
+        # what is left is predicted, and tried only where the prediction passes, or where nothing more can be done
+        if search.predicted() <= MARGIN or not search.left():
             found, steady = search.attempt(search.forms, f"float: {layer.name}")
             best = found if steady else min(best, found, key=search.use)
     for layer in search.slowed() if steady else []:
@@ -163,7 +163,7 @@ class _Search:
         """The layer in integers whose float arithmetic would save most error for its time."""
         if not self._shares:
             self._measure()
-        left = [weight for weight in self._layers if self.forms[weight] != "unpacked"]
+        left = self.left()
         if not left:
             return None
         total = self._total()
@@ -173,6 +173,10 @@ class _Search:
             for weight in left
         }
         return self._layers[max(gains, key=lambda weight: gains[weight])]
+
+    def left(self) -> list[str]:
+        """Weights of the layers that still compute in integers."""
+        return [weight for weight in self._layers if self.forms[weight] != "unpacked"]
 
     def slow_down(self, layer: Layer) -> None:
         """Let a layer compute in float from now on."""
@@ -195,7 +199,7 @@ class _Search:
 
     def _total(self) -> np.ndarray:
         """Predicted squared error of each observation, (N,)."""
-        return self._base + sum(self._shares[weight] for weight in self._layers if self.forms[weight] != "unpacked")
+        return self._base + sum(self._shares[weight] for weight in self.left())
 
     def _measure(self) -> None:
         """Squared error of each layer alone, mean of both kinds of range."""

@@ -10,7 +10,7 @@ from foreact.deploy_edge.subsampling import PICK
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
-__all__ = ["Layer", "embeddings", "find_layers", "float_tensors"]
+__all__ = ["Layer", "embeddings", "find_layers", "float_tensors", "turn_constants"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,35 @@ def find_layers(model: "ModelProto") -> list[Layer]:
             layer = Layer(**{**layer.__dict__, "name": f"{layer.name}#{uses[layer.weight]}"})
         found.append(layer)
     return found
+
+
+def turn_constants(model: "ModelProto") -> int:
+    """Transpose constant matrices that are only read through a Transpose; return how many.
+
+    An exporter writes the weights of layers that run several times so; an engine turns them once, when it loads them.
+
+    Args:
+        model: Changed in place.
+    """
+    from onnx import numpy_helper
+
+    graph = model.graph
+    values = {each.name: each for each in graph.initializer if each.data_type == 1 and len(each.dims) == 2}
+    read = [name for node in graph.node for name in node.input]
+    turned: dict[str, str] = {}
+    for node in graph.node:
+        name = node.input[0] if node.op_type == "Transpose" else ""
+        if name in values and read.count(name) == 1:
+            turned[node.output[0]] = name
+            flipped = np.ascontiguousarray(numpy_helper.to_array(values[name]).T)
+            values[name].CopyFrom(numpy_helper.from_array(flipped, name))
+    kept = [node for node in graph.node if node.op_type != "Transpose" or node.output[0] not in turned]
+    for node in kept:
+        for place, name in enumerate(node.input):
+            node.input[place] = turned.get(name, name)
+    del graph.node[:]
+    graph.node.extend(kept)
+    return len(turned)
 
 
 def embeddings(model: "ModelProto") -> list[tuple[str, str]]:

@@ -4,18 +4,19 @@ Shape letters: A action elements.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from foreact.deploy_edge.bit_budget import spend_budget
 from foreact.deploy_edge.calibration import TensorValues, observe_values
-from foreact.deploy_edge.corrections import correct_biases
+from foreact.deploy_edge.corrections import correct_biases, scale_layers
+from foreact.deploy_edge.energy import attention_logits, energy_factors, match_temperatures, residual_branches
 from foreact.deploy_edge.equalise import channel_peaks, equalise
 from foreact.deploy_edge.forms import Choice, choose_forms, fastest_forms
 from foreact.deploy_edge.layer_inputs import observe_moments
-from foreact.deploy_edge.layers import Layer, find_layers, float_tensors
+from foreact.deploy_edge.layers import Layer, find_layers, float_tensors, turn_constants
 from foreact.deploy_edge.observations import Inputs
 from foreact.deploy_edge.parity import Gate, Parity, compare
 from foreact.deploy_edge.qdq import Form, Scheme, with_qdq
@@ -101,12 +102,16 @@ class _Job:
 
         self._model = ModelProto()
         self._model.CopyFrom(model)
+        turn_constants(self._model)
         self._calibration, self._config, self._span = list(calibration), config, span
         self._reference = [chunk(inputs) for inputs in calibration]
         self._layers = find_layers(self._model)
+        self._original = self._model
 
     def run(self, gate: Gate, progress: ProgressFn) -> Quantised:
         """Search for the fastest scheme that passes."""
+        from onnx import ModelProto
+
         config = self._config
         progress(0, STAGES, "quantise")
         bits = self._bits(progress)
@@ -116,12 +121,17 @@ class _Job:
         equalised = self._equalise(forms) if "equalise" in config.corrections else []
         values = self._observe(forms)
         progress(1, STAGES, "quantise")
+        before = ModelProto()
+        before.CopyFrom(self._model)
         integers, corrected = self._round(bits)
         progress(2, STAGES, "quantise")
+        self._original = before
         start = Scheme(self._layers, forms, integers, symmetric=config.symmetric)
         choice = choose_forms(self._model, start, values, self._judge, gate)
         progress(3, STAGES, "quantise")
+        choice, gains = self._restore_energy(choice)
         figures: dict[str, JSON] = {
+            **gains,
             **_figures(choice.scheme),
             "ranges": choice.method,
             "equalised_tensors": len(equalised),
@@ -131,6 +141,44 @@ class _Job:
         made = self._finished(choice, figures)
         progress(STAGES, STAGES, "quantise")
         return made
+
+    def _restore_energy(self, choice: Choice) -> tuple[Choice, dict[str, JSON]]:
+        """The corrections of attention and of residual branches, each kept if it brings the chunk nearer."""
+        asked = [each for each in ("temperature", "residual") if each in self._config.corrections]
+        gains: dict[str, JSON] = {}
+        for name in asked:
+            before, scheme = self._model, choice.scheme
+            found, scheme = self._corrected(name, scheme)
+            parity = self._judge(scheme)
+            errors = [float((each.range_fraction**2).mean()) ** 0.5 for each in (choice.parity, parity)]
+            kept = found > 0 and errors[1] < errors[0]
+            gains[name] = {
+                "factors": found,
+                "error_before": round(errors[0], 8),
+                "error_after": round(errors[1], 8),
+                "kept": kept,
+            }
+            if kept:
+                choice = replace(choice, scheme=scheme, parity=parity)
+            else:
+                self._model = before
+        return choice, {"energy": gains} if gains else {}
+
+    def _corrected(self, name: str, scheme: Scheme) -> tuple[int, Scheme]:
+        """Correct a copy of the model; how many factors were not 1, and the scheme that goes with it."""
+        from onnx import ModelProto
+
+        rounded_model, layers = with_qdq(self._model, scheme), self._layers
+        heads = attention_logits(self._model) if name == "temperature" else {}
+        branches = residual_branches(self._model, layers) if name == "residual" else []
+        alphas, betas = energy_factors(self._original, rounded_model, self._calibration, heads, branches)
+        changed = ModelProto()
+        changed.CopyFrom(self._model)
+        self._model = changed
+        if name == "temperature":
+            return match_temperatures(changed, alphas), scheme
+        integers = scale_layers(changed, branches, scheme.integers, betas)
+        return sum(beta != 1 for beta in betas.values()), replace(scheme, integers=integers)
 
     def control(self) -> Quantised:
         """Everything rounded to the nearest, one scale per tensor: what a recipe must be better than."""

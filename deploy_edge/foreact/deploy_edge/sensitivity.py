@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foreact.deploy_edge.layer_inputs import Moments, observe_moments
-from foreact.deploy_edge.layers import Layer, find_layers
+from foreact.deploy_edge.layers import Layer, find_layers, turn_constants
 from foreact.deploy_edge.observations import Inputs
 from foreact.deploy_edge.parity import compare
 from foreact.deploy_edge.rounding import rounded
@@ -83,6 +83,8 @@ def scan(
     """
     if not calibration:
         raise ValueError("scan: no calibration observation; record some with: foreact record")
+    model = _copy(model)
+    turn_constants(model)
     layers = list({layer.weight: layer for layer in reversed(find_layers(model))}.values())[::-1]
     moments = observe_moments(model, find_layers(model), calibration) if adaptive else {}
     weights, reference = constants(model.graph), [chunk(inputs) for inputs in calibration]
@@ -113,13 +115,20 @@ def fits_groups(layer: Layer, weight: np.ndarray, group: int) -> bool:
 
 def with_weights(model: "ModelProto", changed: "dict[str, np.ndarray]") -> "ModelProto":
     """A copy of a model with other values in some of its constants."""
-    from onnx import ModelProto, numpy_helper
+    from onnx import numpy_helper
 
-    result = ModelProto()
-    result.CopyFrom(model)
+    result = _copy(model)
     for each in result.graph.initializer:
         if each.name in changed:
             each.CopyFrom(numpy_helper.from_array(changed[each.name], each.name))
+    return result
+
+
+def _copy(model: "ModelProto") -> "ModelProto":
+    from onnx import ModelProto
+
+    result = ModelProto()
+    result.CopyFrom(model)
     return result
 
 
