@@ -85,7 +85,9 @@ def test_a_checkpoint_from_before_architectures_is_a_keypoint_policy(policy: Pol
     file = tmp_path / "p" / "model.json"
     described = json.loads(file.read_text())
     assert described["architecture"] == "keypoints" and "architecture" not in described["policy"]
-    del described["architecture"], described["policy"]["head"]["prefix"], described["policy"]["head"]["hidden"]
+    del described["architecture"]
+    for later in ("hidden", "prefix", "prefix_noise"):
+        del described["policy"]["head"][later]
     file.write_text(json.dumps(described))
     assert load_policy(tmp_path / "p").config == policy.config
     del described["policy"]["head"]["width"]  # was always there

@@ -12,6 +12,7 @@ from foreact.vla.chunk_policy import ChunkPolicy, TrainingDraws
 from foreact.vla.prefix import Given, known_rows
 
 SAMPLES = 32
+Make = Callable[[str], Any]
 
 
 def test_what_is_given_is_placed_and_not_counted() -> None:
@@ -22,6 +23,19 @@ def test_what_is_given_is_placed_and_not_counted() -> None:
     assert given.placed(torch.full((2, 3, 1), 9.0)).squeeze(-1).tolist() == [[1, 2, 9], [9, 9, 9]]
     assert given.open(torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])).tolist() == [[0, 0, 1], [1, 1, 0]]
     assert known_rows(torch.tensor([1]), 2).flatten().tolist() == [True, False]
+
+
+def test_given_actions_are_blurred_in_training_alone(contract: PolicyContract, make_config: Make) -> None:
+    config = make_config("transformer-l1-prefix")
+    chunk, told = torch.full((1, 4, 4), 0.2), torch.full((1, 4, 4), 2.0)
+    draws = TrainingDraws(torch.zeros(1, 4, 4), torch.zeros(1, 1), None, torch.tensor([1]), told)
+    for noise, expected in ((0.1, 0.4), (0.0, 0.2)):
+        policy = replace(config, prefix_noise=noise).build(contract)
+        given = policy.training_given(chunk, draws)
+        assert given is not None
+        assert torch.allclose(given.chunk[0, :, 0], torch.tensor([expected, 0, 0, 0]))
+        seen = policy.given({"prefix": chunk, "delay": torch.tensor([1])})
+        assert seen is not None and torch.equal(seen.chunk[:, :1], policy.to_network(chunk)[:, :1])
 
 
 def demonstrations(chunk: int) -> dict[str, torch.Tensor]:
@@ -52,9 +66,7 @@ def goes_on(policy: ChunkPolicy) -> float:
 
 
 @pytest.mark.parametrize("kind", ["keypoints-l1", "keypoints-flow", "transformer-flow"])
-def test_what_follows_a_prefix_goes_on_from_it(
-    kind: str, contract: PolicyContract, make_config: Callable[[str], Any]
-) -> None:
+def test_what_follows_a_prefix_goes_on_from_it(kind: str, contract: PolicyContract, make_config: Make) -> None:
     torch.manual_seed(1)
     blind = replace(contract, cameras=())
     assert goes_on(fitted(make_config(f"{kind}-prefix").build(blind), 60)) > 0.9

@@ -94,3 +94,7 @@ def test_delays_are_drawn_from_none_to_the_longest_and_only_for_policies_that_ta
     assert (draws.delay.bincount() / 600).tolist() == pytest.approx([1 / 3] * 3, abs=0.06)
     plain = trainer(store, contract, make_config)._draws(torch.Size((600, 4, 4)), torch.Generator().manual_seed(0))
     assert plain.delay is None and torch.equal(plain.noise, draws.noise)
+    assert draws.told is None, "the bits of training without that noise stay"
+    fit.policy.prefix_noise = 0.5
+    blurred = fit._draws(torch.Size((600, 4, 4)), torch.Generator().manual_seed(0))
+    assert blurred.told is not None and torch.equal(blurred.delay, draws.delay)  # pyright: ignore[reportArgumentType]

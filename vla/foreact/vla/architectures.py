@@ -20,7 +20,7 @@ ARCHITECTURES = {
 }
 """Where each architecture's configuration is."""
 
-LATER: dict[str, dict[str, object]] = {FIRST: {"head.hidden": None, "head.prefix": 0}}
+LATER: dict[str, dict[str, object]] = {FIRST: {"head.hidden": None, "head.prefix": 0, "head.prefix_noise": 0.0}}
 """Keys that older checkpoints lack, with what they meant then."""
 
 

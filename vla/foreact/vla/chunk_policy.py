@@ -35,12 +35,14 @@ class TrainingDraws:
         moment: Uniform in [0, 1), (B, 1).
         shifts: For each camera, translation of its pictures [px], int64 (B, 2); None for none.
         delay: Rows of each chunk that are given, int64 (B,); None for a policy that takes no prefix.
+        told: Gaussian noise for the given actions, (B, H, A); None for none.
     """
 
     noise: Tensor
     moment: Tensor
     shifts: list[Tensor] | None = None
     delay: Tensor | None = None
+    told: Tensor | None = None
 
 
 class PolicyStage(nn.Module):
@@ -86,6 +88,7 @@ class ChunkPolicy(nn.Module, abc.ABC):
     Attributes:
         needs_noise: Whether it samples, from `noise` (B, H, A).
         prefix: The longest delay [control steps] it was trained for; 0 for a policy that takes no prefix.
+        prefix_noise: Standard deviation of noise on given actions in training [network units].
         uses_landmarks: Whether `loss` can learn from landmarks.
     """
 
@@ -93,6 +96,7 @@ class ChunkPolicy(nn.Module, abc.ABC):
     action_map: Tensor
     needs_noise: bool = False
     prefix: int = 0
+    prefix_noise: float = 0.0
     uses_landmarks: bool = False
 
     def __init__(self, config: Any, contract: PolicyContract) -> None:
@@ -192,7 +196,10 @@ class ChunkPolicy(nn.Module, abc.ABC):
 
     def training_given(self, chunk: Tensor, draws: TrainingDraws) -> Given | None:
         """The decided actions of a training sample whose chunk (B, H, A) is in network units."""
-        return None if draws.delay is None else Given.of(chunk, draws.delay)
+        if draws.delay is None:
+            return None
+        told = chunk if draws.told is None else chunk + self.prefix_noise * draws.told
+        return Given.of(told, draws.delay)
 
     def felt(self, state: Tensor) -> Tensor:
         """State normalised for the network, (B, S)."""

@@ -31,6 +31,7 @@ class HeadConfig:
         steps: Euler steps of the flow at inference.
         hidden: Width inside the residual blocks; `width` if None.
         prefix: Longest delay [control steps] to train for: so many actions of a chunk can be given; 0 for none.
+        prefix_noise: Standard deviation of noise on given actions in training [network units], against copying them.
     """
 
     kind: Literal["l1", "flow"] = "l1"
@@ -39,6 +40,7 @@ class HeadConfig:
     steps: int = 5
     hidden: int | None = None
     prefix: int = 0
+    prefix_noise: float = 0.0
 
     def build(self, context: int, language: int, chunk: int, action: int) -> ActionHead:
         """Make the head.

@@ -112,7 +112,8 @@ class Policy(ChunkPolicy):
         self.register_buffer("anchor", torch.tensor(anchor), persistent=False)
         context = sum(_feature_width(config.vision) for _ in self.eyes) + contract.state.shape[0] + width
         self.head = config.head.build(context, width, contract.chunk_length, contract.action.shape[0])
-        self.needs_noise, self.prefix = self.head.needs_noise, config.head.prefix
+        self.needs_noise = self.head.needs_noise
+        self.prefix, self.prefix_noise = config.head.prefix, config.head.prefix_noise
 
     def encode(self, planes: list[Tensor], state: Tensor, tokens: Tensor) -> Encoded:
         """Encode prepared planes, raw state (B, S) and tokens (B, T)."""

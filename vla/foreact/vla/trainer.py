@@ -169,7 +169,10 @@ class Trainer:
         noise = torch.randn(shape, generator=generator).to(self.device)
         moment = torch.rand((shape[0], 1), generator=generator).to(self.device)
         shifts = self._shifts(shape[0], generator)
-        return TrainingDraws(noise, moment, shifts, self._delay(shape[0], generator))
+        delay = self._delay(shape[0], generator)
+        noisy = self.policy.prefix and self.policy.prefix_noise
+        told = torch.randn(shape, generator=generator).to(self.device) if noisy else None
+        return TrainingDraws(noise, moment, shifts, delay, told)
 
     def _delay(self, size: int, generator: torch.Generator) -> Tensor | None:
         if not self.policy.prefix:

@@ -44,6 +44,7 @@ class TransformerConfig:
         kind: `l1` regresses the median chunk; `flow` samples chunks from noise.
         steps: Euler steps of the flow at inference.
         prefix: Longest delay [control steps] to train for: so many actions of a chunk can be given; 0 for none.
+        prefix_noise: Standard deviation of noise on given actions in training [network units], against copying them.
         anchor: State elements that 3-D points of world-mounted cameras are taken relative to.
         architecture: `transformer`.
 
@@ -63,6 +64,7 @@ class TransformerConfig:
     kind: Literal["l1", "flow"] = "flow"
     steps: int = 5
     prefix: int = 0
+    prefix_noise: float = 0.0
     anchor: tuple[str, str, str] = ("hand_x", "hand_y", "hand_z")
     architecture: Literal["transformer"] = "transformer"
 
@@ -130,7 +132,8 @@ class TransformerPolicy(ChunkPolicy):
         chunk, (action,) = contract.chunk_length, contract.action.shape
         if not 0 <= config.prefix < chunk:
             raise ValueError(f"prefix={config.prefix} must be 0 to {chunk - 1}: chunks have {chunk} actions")
-        self.needs_noise, self.prefix = config.kind == "flow", config.prefix
+        self.needs_noise = config.kind == "flow"
+        self.prefix, self.prefix_noise = config.prefix, config.prefix_noise
         self.views = nn.ModuleList(PatchView(camera, config) for camera in contract.cameras)
         anchor = [contract.state.elements.index(name) for name in config.anchor] if contract.cameras else []
         self.register_buffer("anchor", torch.tensor(anchor, dtype=torch.int64), persistent=False)
