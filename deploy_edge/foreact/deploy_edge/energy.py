@@ -54,7 +54,8 @@ def residual_branches(model: "ModelProto", layers: Sequence[Layer]) -> list[Bran
     uses = [name for node in model.graph.node for name in node.input].count
     branches: list[Branch] = []
     for layer in layers:
-        result, biases = layer.result, () if layer.bias is None else (layer.bias,)
+        # the sum that adds a MatMul's bias is met on the way
+        result, biases = layer.result, () if layer.bias is None or layer.operator == "MatMul" else (layer.bias,)
         while (total := _only_sum(model, result)) is not None:
             other = next(name for name in total.input if name != result)
             if other not in known:

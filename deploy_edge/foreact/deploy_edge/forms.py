@@ -23,7 +23,7 @@ __all__ = ["Choice", "Judge", "choose_forms", "fastest_forms", "inner_convolutio
 
 MARGIN = 0.75  # part of the allowed error that the calibration observations may use; others may come out worse
 TAIL = 5  # the worst of some hundred observations has about so many times the mean error
-MANY_ROWS = 96  # from so many rows on, rounding a linear layer's input beforehand is faster than while multiplying
+MANY_ROWS = 16  # from so many rows on, rounding a linear layer's input beforehand is faster than while multiplying
 # time that float arithmetic takes more than integers, per product, relative to a convolution's
 MORE_TIME: Mapping[str, float] = {"Conv": 1.0, "Gemm": 8.0, "MatMul": 8.0}
 METHODS: tuple[RangeMethod, ...] = ("minmax", "mse")
@@ -54,7 +54,8 @@ def fastest_forms(model: "ModelProto", layers: Sequence[Layer], inputs: str) -> 
 
     Inner convolutions do most of the work and are integer on both sides. Convolutions on raw sensor planes, where
     colours and metres would share one range, and those whose results are the logits of a softmax, compute in float.
-    Linear layers read float and round it as they multiply, or beforehand if there are many rows.
+    Linear layers read float and round it as they multiply, or beforehand if there are many rows; those that share
+    weights compute in float, because engines cannot multiply one copy of integers in several nodes.
 
     Args:
         model: With float32 weights.
@@ -62,12 +63,15 @@ def fastest_forms(model: "ModelProto", layers: Sequence[Layer], inputs: str) -> 
         inputs: Of linear layers: `float`, `int8`, or `auto` for whichever is faster.
     """
     rows, inner = positions_of(model, layers), inner_convolutions(model, layers)
+    uses = [layer.weight for layer in layers].count
     forms: dict[str, Form] = {}
     for layer in layers:
         if layer.operator == "Conv":
             form: Form = "both" if layer.name in inner else "unpacked"
+        elif inputs == "int8" or (inputs == "auto" and rows[layer.name] >= MANY_ROWS):
+            form = "both"
         else:
-            form = "both" if inputs == "int8" or (inputs == "auto" and rows[layer.name] >= MANY_ROWS) else "rows"
+            form = "rows" if uses(layer.weight) == 1 else "unpacked"
         # layers that share weights take one form
         forms[layer.weight] = _slower(form, forms.get(layer.weight, form))
     return forms

@@ -24,7 +24,7 @@ class Layer:
         source: Its input tensor.
         weight: Initialiser of its weights.
         axis: Axis of the weights that counts output channels.
-        bias: Initialiser of its bias, or None.
+        bias: Initialiser of its bias, or None; that of a MatMul is added by the node behind it.
         result: The tensor that comes out, after a ReLU that nothing else sees past.
         elements: Number of weights.
     """
@@ -118,6 +118,8 @@ def _layer(node: "NodeProto", shapes: dict[str, tuple[int, ...]], graph: "GraphP
     if node.name.startswith(PICK):
         return None
     bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
+    if node.op_type == "MatMul":
+        bias = _added(node.output[0], shapes, graph)
     if not plain or (bias is not None and len(shapes.get(bias, ())) != 1):
         return None
     if node.op_type != "Conv" and len(shapes[weight]) != 2:
@@ -126,6 +128,16 @@ def _layer(node: "NodeProto", shapes: dict[str, tuple[int, ...]], graph: "GraphP
     result = _after_relu(node.output[0], graph) if node.op_type == "Conv" else node.output[0]
     name = weight.removesuffix(".weight")
     return Layer(name, node.name, node.op_type, node.input[0], weight, axis, bias, result, int(np.prod(shapes[weight])))
+
+
+def _added(tensor: str, shapes: dict[str, tuple[int, ...]], graph: "GraphProto") -> str | None:
+    """The constant vector that is added to a tensor, if nothing else reads either."""
+    readers = [node for node in graph.node if tensor in node.input]
+    if len(readers) != 1 or readers[0].op_type != "Add":
+        return None
+    other = next((name for name in readers[0].input if name != tensor), tensor)
+    adding = [node for node in graph.node if other in node.input]
+    return other if len(shapes.get(other, ())) == 1 and all(node.op_type == "Add" for node in adding) else None
 
 
 def _after_relu(tensor: str, graph: "GraphProto") -> str:

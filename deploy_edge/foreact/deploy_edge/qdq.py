@@ -104,6 +104,7 @@ class _Writer:
         self._sources = {layer.source for layer in both}
         self._ranges = _shared_ranges(scheme.ranges, both)
         self._raw = _before_relu(model, both) if scheme.symmetric else {}
+        self._adds = _bias_sums(model, [layer for layer in both if layer.operator == "MatMul"])
         self._made: set[str] = set()
         self._nodes: list[NodeProto] = []
 
@@ -130,8 +131,12 @@ class _Writer:
                 node.input[index] = f"{name}.dq"
         if layer is not None:
             node.input[1] = self._weights(node, layer)
-            if both and layer.bias is not None:
+            if both and layer.bias is not None and layer.operator != "MatMul":
                 node.input[2] = self._bias(layer)
+        if node.name in self._adds:
+            added = self._adds[node.name]
+            place = next(index for index, name in enumerate(node.input) if name == added.bias)
+            node.input[place] = self._bias(added)
 
     def _weights(self, node: "NodeProto", layer: Layer) -> str:
         form = self._scheme.form(layer)
@@ -143,7 +148,8 @@ class _Writer:
         if form == "rows":
             integers = outputs_last(integers)
             _drop_attribute(node, "transB")
-        return self._dequantised(layer.weight, integers)
+        # a DQ node of its own for each layer, even where they share weights: engines fuse no node that others read
+        return self._dequantised(layer, integers)
 
     def _round(self, name: str) -> None:
         """Q and DQ after a tensor that becomes 8-bit."""
@@ -199,14 +205,11 @@ class _Writer:
             self._nodes.append(helper.make_node("Mul", [cast, scales], [name], name))
         return name
 
-    def _dequantised(self, name: str, integers: Integers) -> str:
+    def _dequantised(self, layer: Layer, integers: Integers) -> str:
         """Integers in front of the layer that reads them, in a DQ node that engines fuse with it."""
         from onnx import helper
 
-        result = f"{name}.dq"
-        if result in self._made:
-            return result
-        self._made.add(result)
+        name, result = layer.weight, f"{layer.node}.weight.dq"
         packed = integers.bits == 4 and integers.group is not None
         store = self._int4 if packed else self._constant
         values = store(f"{name}.int{4 if packed else 8}", integers.values)
@@ -290,6 +293,18 @@ def _require_blocks(model: "ModelProto") -> None:
     for each in model.opset_import:
         if each.domain == "" and each.version < BLOCKS_SINCE:
             each.version = BLOCKS_SINCE
+
+
+def _bias_sums(model: "ModelProto", layers: Sequence[Layer]) -> dict[str, Layer]:
+    """The nodes that add the bias of a MatMul, by name."""
+    results = {node.name: node.output[0] for node in model.graph.node}
+    by_result = {results[layer.node]: layer for layer in layers if layer.bias is not None}
+    return {
+        node.name: by_result[name]
+        for node in model.graph.node
+        for name in node.input
+        if node.op_type == "Add" and name in by_result
+    }
 
 
 def _before_relu(model: "ModelProto", both: Sequence[Layer]) -> dict[str, str]:

@@ -76,6 +76,23 @@ def test_the_search_starts_from_the_fastest_forms(model: ModelProto) -> None:
     assert positions_of(model, layers) == {"outer": 36, "inner": 36, "logits": 36, "linear": 12}
 
 
+def test_linear_layers_with_many_rows_or_shared_weights(tiny: Any) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "many.weight"], ["a"], "many"),
+        helper.make_node("MatMul", ["y", "shared.weight"], ["b"], "one"),
+        helper.make_node("MatMul", ["b", "shared.weight"], ["c"], "two"),
+        helper.make_node("MatMul", ["a", "c"], ["out"], "product"),
+    ]
+    inputs = {"x": ("float32", (1, 50, 5)), "y": ("float32", (1, 5, 5))}
+    model = tiny.model_of(
+        nodes, inputs, {"out": (1, 50, 5)}, {"many.weight": weights(5, 5), "shared.weight": weights(5, 5)}
+    )
+    layers = find_layers(model)
+    assert fastest_forms(model, layers, "auto") == {"many.weight": "both", "shared.weight": "unpacked"}
+    assert fastest_forms(model, layers, "float") == {"many.weight": "rows", "shared.weight": "unpacked"}
+    assert fastest_forms(model, layers, "int8") == {"many.weight": "both", "shared.weight": "both"}
+
+
 def test_it_ends_when_the_gate_is_passed(model: ModelProto) -> None:
     start, values = start_of(model)
     found = choose_forms(model, start, values, costly(inner=0.001, linear=0.001), GATE)

@@ -8,7 +8,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from foreact.deploy_edge.calibration import observe_values
-from foreact.deploy_edge.layers import Layer, find_layers, float_tensors
+from foreact.deploy_edge.layers import Layer, find_layers, float_tensors, turn_constants
 from foreact.deploy_edge.qdq import Form, Scheme, activation_scale, with_qdq
 from foreact.deploy_edge.rounding import rounded
 from foreact.deploy_edge.tidy import constants
@@ -221,3 +221,38 @@ def test_a_control_with_fewer_bits_clips_and_is_worse(tiny: Any) -> None:
         assert bool(steps) == (bits < 8)
         errors.append(float(np.mean([np.abs(tiny.run_model(naive, **i) - tiny.run_model(model, **i)) for i in SEEN])))
     assert errors[1] > 4 * errors[0]
+
+
+def test_the_bias_behind_a_matmul_joins_its_integer_sums(tiny: Any) -> None:
+    weight, bias = f32([[1.27, -0.5], [0.4, 0.25]]), f32([0.5, -2.0])
+    nodes = [
+        helper.make_node("MatMul", ["x", "a.weight"], ["product"], "a"),
+        helper.make_node("Add", ["product", "a.bias"], ["out"], "sum"),
+    ]
+    model = tiny.model_of(nodes, {"x": ("float32", (1, 2))}, {"out": (1, 2)}, {"a.weight": weight, "a.bias": bias})
+    (layer,) = find_layers(model)
+    assert layer.bias == "a.bias"
+    result = with_qdq(model, scheme_of(model, "both", {"x": (0.0, 2.55)}))
+    assert TensorProto.INT32 in kinds_of(result).values() and "a.bias" not in kinds_of(result)
+    x = f32([[1.0, 0.5]])
+    assert tiny.run_model(result, x=x) == pytest.approx(x @ weight + bias, abs=0.02)
+
+
+def test_constants_that_exporters_transpose_are_turned_once(tiny: Any) -> None:
+    weight = RNG.normal(size=(5, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["a.weight"], ["turned"], "turn", perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "turned"], ["y"], "one"),
+        helper.make_node("MatMul", ["z", "turned"], ["w"], "two"),
+        helper.make_node("Add", ["y", "w"], ["out"], "sum"),
+    ]
+    inputs = {"x": ("float32", (1, 3)), "z": ("float32", (1, 3))}
+    model = tiny.model_of(nodes, inputs, {"out": (1, 5)}, {"a.weight": weight})
+    seen = {name: RNG.normal(size=(1, 3)).astype(np.float32) for name in inputs}
+    before = tiny.run_model(model, **seen)
+    assert find_layers(model) == [] and turn_constants(model) == 1
+    assert [layer.name for layer in find_layers(model)] == ["a", "a#2"]
+    assert tiny.run_model(model, **seen) == pytest.approx(before, abs=1e-6)
+    # each layer has a DQ node of its own, because engines fuse none that others read
+    result = with_qdq(model, scheme_of(model, "rows"))
+    assert [node.op_type for node in result.graph.node].count("DequantizeLinear") == 2
