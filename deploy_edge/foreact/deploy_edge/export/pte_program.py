@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["INSTALL", "Lowered", "lower", "part", "pte_policy", "require_executorch", "widened"]
 
-INSTALL = "pip install --no-deps executorch==1.2.0 torchao==0.18.0 tabulate"
+INSTALL = "pip install --no-deps executorch==1.2.0 torchao==0.18.0 tabulate ruamel.yaml"
 # Moves and bookkeeping: no arithmetic, so nothing is lost where they stay outside XNNPACK.
 MOVES = ("getitem", "aten_view_copy", "aten_unsqueeze_copy", "aten_alias_copy", "aten_expand_copy")
 LAYERS = ("aten_convolution", "aten_linear", "aten_addmm", "aten_mm", "aten_bmm")
