@@ -172,7 +172,7 @@ def test_below_the_gate_no_folder_appears(policy: Path, store: Path, tmp_path: P
         export_stages(StagesConfig(policy, tmp_path / "out", store, observations=2, min_cosine=1.1, rounds=1))
     assert not list(tmp_path.iterdir())
     (tmp_path / "out").mkdir()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match="name another folder"):
         export_stages(StagesConfig(policy, tmp_path / "out", store))
     with pytest.raises(ValueError, match="into a folder; type out="):
         StagesConfig(policy, tmp_path / "p.onnx", store)

@@ -28,7 +28,7 @@ from foreact.deploy_edge.runtime.sealed_json import sealed_json
 from foreact.deploy_edge.runtime.stages import STAGES_FILE, STAGES_KIND, StagedPolicy
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import describe_machine, write_json_atomic
-from foreact.episodes.staging import staged_folder
+from foreact.episodes.staging import remove_stale, staged_folder
 
 if TYPE_CHECKING:
     from foreact.vla.chunk_policy import ChunkPolicy
@@ -102,6 +102,7 @@ def export_stages(config: StagesConfig, progress: ProgressFn = quiet) -> Outcome
     progress(1, STEPS, "export")
     fused = onnx_policy(onnx_model(policy, config.opset).SerializeToString())
     config.out.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(config.out.parent)
     with staged_folder(config.out) as folder:
         rows = _write(policy, config, folder, golden_of(_taken(policy, observations), reference))
         progress(2, STEPS, "export")
