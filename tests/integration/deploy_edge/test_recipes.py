@@ -1,5 +1,6 @@
 """Recipes from an exported policy to a file: steps run, are kept, are continued, and what comes out is a policy."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import torch
 
 from foreact.deploy_edge.compress import CompressConfig, chain, compress
 from foreact.deploy_edge.compress.chain import run_steps
+from foreact.deploy_edge.compress.distil import Task, distil
+from foreact.deploy_edge.compress.prune import prune
 from foreact.deploy_edge.compress.recipe import (
     DepthConfig,
     DistilConfig,
@@ -22,6 +25,7 @@ from foreact.deploy_edge.compress.recipe import (
     SparsityConfig,
     TrialConfig,
 )
+from foreact.deploy_edge.compress.recover import recover
 from foreact.deploy_edge.compress.samples import batches, calibration_samples
 from foreact.deploy_edge.compress.solver import shorten_flow
 from foreact.deploy_edge.compress.sparsity import is_two_of_four, sparsify
@@ -30,10 +34,13 @@ from foreact.deploy_edge.export import policy_hash
 from foreact.deploy_edge.model_file import load_sealed, properties
 from foreact.deploy_edge.runtime.engine import open_policy
 from foreact.deploy_edge.runtime.golden import golden_path
+from foreact.episodes.contract import PolicyContract
 from foreact.episodes.outcome import ProgressFn, quiet
 from foreact.episodes.store import StoreError
 from foreact.vla.checkpoint import load_policy
+from foreact.vla.mlp import MLPConfig
 from foreact.vla.policy import Policy
+from foreact.vla.transformer import TransformerConfig
 
 Make = Callable[..., CompressConfig]
 PRUNE = PruneConfig(keep=0.5, samples=8)
@@ -157,3 +164,31 @@ def test_sparsegpt_makes_up_for_zeros_better_than_magnitude_alone(store: Path, p
         return float((sparse.act(batch) - chunk).abs().mean())
 
     assert error("sparsegpt") < error("magnitude")
+
+
+@pytest.mark.parametrize("architecture", ["transformer", "mlp"])
+def test_other_architectures_go_the_same_way(
+    architecture: str, contract: PolicyContract, store: Path, tmp_path: Path
+) -> None:
+    seen = contract if architecture == "transformer" else dataclasses.replace(contract, cameras=(), language=None)
+    sizes: Any = {
+        "transformer": TransformerConfig(
+            width=16, head_width=4, heads=(4, 4), hidden=(32, 32), action_heads=(4, 4), context_heads=(4, 4),
+            action_hidden=(32, 32), patch=16, stem=8, steps=3,
+        ),
+        "mlp": MLPConfig(widths=(32, 16)),
+    }  # fmt: skip
+    torch.manual_seed(0)
+    whole = sizes[architecture].build(seen).eval()
+    samples = calibration_samples(store, seen, 8, 0)
+    pruned, kept, _ = prune(whole, PruneConfig(keep=0.5, multiple=2), samples, 0)
+    recovered, _ = recover(pruned, whole, kept, RecoverConfig(samples=8), samples)
+    task = Task(dataclasses.replace(DISTIL, updates=2, attention=1.0), samples, tmp_path / "states", 0, "distil")
+    taught, figures = distil(recovered, whole, task, quiet)
+    assert figures["updates"] == 2 and type(taught) is type(whole)
+    assert sum(each.numel() for each in taught.parameters()) < 0.8 * sum(each.numel() for each in whole.parameters())
+    noise = torch.zeros(1, seen.chunk_length, 4)
+    (batch,) = batches(samples)
+    one = {name: batch[name][:1] for name in seen.input_names}
+    wanted, after = whole.act(one, noise), taught.act(one, noise)
+    assert after.shape == wanted.shape and torch.isfinite(after).all()
