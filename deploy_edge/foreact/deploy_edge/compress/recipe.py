@@ -233,7 +233,7 @@ class Recipe:
     qat: QatConfig | None = None
     quantise: QuantiseConfig | None = field(default_factory=QuantiseConfig)
     min_cosine: float = 0.999
-    max_range_fraction: float | None = None
+    max_range_fraction: float | None = 0.02
 
     def __post_init__(self) -> None:
         _require(
