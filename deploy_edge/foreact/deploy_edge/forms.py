@@ -23,13 +23,15 @@ __all__ = ["Choice", "Judge", "choose_forms", "fastest_forms", "inner_convolutio
 
 MARGIN = 0.75  # part of the allowed error that the calibration observations may use; others may come out worse
 TAIL = 5  # the worst of some hundred observations has about so many times the mean error
+QUICK = 64  # calibration observations that each layer alone is measured on
+WORTH = 0.02  # of the time of all slowed layers: what takes less is not tried fast again
 MANY_ROWS = 16  # from so many rows on, rounding a linear layer's input beforehand is faster than while multiplying
 # time that float arithmetic takes more than integers, per product, relative to a convolution's
 MORE_TIME: Mapping[str, float] = {"Conv": 1.0, "Gemm": 8.0, "MatMul": 8.0}
 METHODS: tuple[RangeMethod, ...] = ("minmax", "mse")
 
-Judge = Callable[[Scheme], Parity]
-"""Compares a scheme's model with the original on the calibration observations."""
+Judge = Callable[[Scheme, int | None], Parity]
+"""Compares a scheme's model with the original on the first so many calibration observations, on all if None."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class _Search:
         choices: list[Choice] = []
         for method, start in self._starts.items():
             scheme = replace(start, forms=dict(forms))
-            choices.append(Choice(scheme, method, self._judge(scheme)))
+            choices.append(Choice(scheme, method, self._judge(scheme, None)))
             self.log.append({"what": what, "ranges": method, "use": _finite(self.use(choices[-1]))})
         return min(choices, key=self.use), max(map(self.use, choices)) <= MARGIN
 
@@ -187,9 +189,10 @@ class _Search:
         self.forms[layer.weight] = "unpacked"
 
     def slowed(self) -> list[Layer]:
-        """Layers that were slowed down, those first that take most time."""
-        found = [weight for weight in self._layers if self.forms[weight] == "unpacked"]
-        return [self._layers[weight] for weight in sorted(found, key=lambda weight: -self._prices[weight])]
+        """Layers that were slowed down, those first that take most time, without those that take hardly any."""
+        prices = {weight: self._prices[weight] for weight in self._layers if self.forms[weight] == "unpacked"}
+        found = [weight for weight, price in prices.items() if price >= WORTH * sum(prices.values())]
+        return [self._layers[weight] for weight in sorted(found, key=lambda weight: -prices[weight])]
 
     def predicted(self) -> float:
         """Part of the allowed error that the present forms should use; 0 if the gate asks for a cosine only."""
@@ -217,7 +220,7 @@ class _Search:
         self.log.append({"what": "worst error of each layer alone", **worst})
 
     def _squares(self, forms: Mapping[str, Form]) -> np.ndarray:
-        parities = [self._judge(replace(start, forms=dict(forms))) for start in self._starts.values()]
+        parities = [self._judge(replace(start, forms=dict(forms)), QUICK) for start in self._starts.values()]
         errors = [each.max_abs if np.isnan(each.range_fraction).any() else each.range_fraction for each in parities]
         return np.mean([np.nan_to_num(each, nan=1e3) ** 2 for each in errors], axis=0)
 

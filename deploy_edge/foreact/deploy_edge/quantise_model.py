@@ -4,7 +4,7 @@ Shape letters: A action elements.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,7 @@ from foreact.deploy_edge.parity import Gate, Parity, compare
 from foreact.deploy_edge.qdq import Form, Scheme, with_qdq
 from foreact.deploy_edge.quantise_config import QuantiseConfig
 from foreact.deploy_edge.rounding import Integers, rounded
-from foreact.deploy_edge.sensitivity import fits_groups, scan
+from foreact.deploy_edge.sensitivity import SensitivityRow, fits_groups, scan
 from foreact.deploy_edge.session_chunk import Chunk, chunk_of
 from foreact.deploy_edge.tidy import constants, pack_constants
 from foreact.episodes.outcome import JSON, ProgressFn, quiet
@@ -114,7 +114,8 @@ class _Job:
 
         config = self._config
         progress(0, STAGES, "quantise")
-        bits = self._bits(progress)
+        rows = self._scan(progress) if config.weights == "mixed" else []
+        bits = self._bits(rows)
         forms = fastest_forms(self._model, self._layers, config.inputs)
         forms.update({weight: "half" for weight, count in bits.items() if count == 16})
         forms.update({weight: "rows" for weight, count in bits.items() if count == 4})
@@ -132,6 +133,7 @@ class _Job:
         choice, gains = self._restore_energy(choice)
         figures: dict[str, JSON] = {
             **gains,
+            **({"sensitivity": [asdict(row) for row in rows]} if rows else {}),
             **_figures(choice.scheme),
             "ranges": choice.method,
             "equalised_tensors": len(equalised),
@@ -208,15 +210,9 @@ class _Job:
         names = {layer.source for layer in both} | {layer.result for layer in both if layer.operator == "Conv"}
         return observe_values(self._model, sorted(names), self._calibration)
 
-    def _bits(self, progress: ProgressFn) -> dict[str, int]:
-        """Bits of each weight tensor."""
-        config, weights = self._config, constants(self._model.graph)
-        small = {layer.weight for layer in self._layers if fits_groups(layer, weights[layer.weight], config.group)}
-        if config.weights == "int8":
-            return {layer.weight: 8 for layer in self._layers}
-        if config.weights == "int4":
-            return {layer.weight: 4 if layer.weight in small else 8 for layer in self._layers}
-        rows = scan(
+    def _scan(self, progress: ProgressFn) -> list[SensitivityRow]:
+        config = self._config
+        return scan(
             self._model,
             chunk_of(self._model),
             self._calibration,
@@ -225,6 +221,15 @@ class _Job:
             adaptive=config.rounding == "adaptive",
             progress=progress,
         )
+
+    def _bits(self, rows: Sequence[SensitivityRow]) -> dict[str, int]:
+        """Bits of each weight tensor."""
+        config, weights = self._config, constants(self._model.graph)
+        small = {layer.weight for layer in self._layers if fits_groups(layer, weights[layer.weight], config.group)}
+        if config.weights == "int8":
+            return {layer.weight: 8 for layer in self._layers}
+        if config.weights == "int4":
+            return {layer.weight: 4 if layer.weight in small else 8 for layer in self._layers}
         return spend_budget([row for row in rows if row.bits != 4 or row.weight in small], config.budget)
 
     def _round(self, bits: Mapping[str, int]) -> tuple[dict[str, Integers], int]:
@@ -243,9 +248,10 @@ class _Job:
             return integers, 0
         return integers, correct_biases(self._model, self._layers, integers, moments)
 
-    def _judge(self, scheme: Scheme) -> Parity:
+    def _judge(self, scheme: Scheme, count: int | None = None) -> Parity:
         answer = chunk_of(with_qdq(self._model, scheme))
-        return compare(self._reference, [answer(inputs) for inputs in self._calibration], self._span)
+        chunks = [answer(inputs) for inputs in self._calibration[:count]]
+        return compare(self._reference[:count], chunks, self._span)
 
     def _finished(self, choice: Choice, figures: Mapping[str, JSON]) -> Quantised:
         made = with_qdq(self._model, choice.scheme)

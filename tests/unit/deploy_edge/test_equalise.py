@@ -63,3 +63,10 @@ def test_what_else_reads_a_tensor_keeps_it_as_it_is(tiny: Any, options: Any) -> 
     model = network(tiny, **options)
     done = equalise(model, find_layers(model), {"r1": np.array([1.0, 2, 3]), "r2": np.array([1.0, 2, 3])})
     assert done == (["r1"] if "product" in options else ["r2"])
+
+
+def test_a_product_with_one_value_per_pixel_keeps_it_as_it_is(tiny: Any) -> None:
+    model = network(tiny)
+    for size, each in zip((1, 3, 5, 5), model.graph.input[1].type.tensor_type.shape.dim, strict=True):
+        each.dim_value = size
+    assert equalise(model, find_layers(model), {"r2": np.array([1.0, 2, 3])}) == []

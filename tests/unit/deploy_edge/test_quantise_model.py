@@ -10,6 +10,7 @@ from foreact.deploy_edge.parity import Gate
 from foreact.deploy_edge.quantise_config import QuantiseConfig
 from foreact.deploy_edge.quantise_model import Quantised, quantise_model
 from foreact.deploy_edge.session_chunk import chunk_of
+from foreact.deploy_edge.tidy import constants
 
 RNG = np.random.default_rng(0)
 SPAN = np.full(4, 40.0)
@@ -20,7 +21,7 @@ GATE = Gate(0.99, 0.02)
 def model(tiny: Any) -> ModelProto:
     """Picture -> three convolutions -> mean -> two linear layers; one stands transposed, as exporters write it."""
     f32 = np.float32
-    constants = {
+    values = {
         "outer.weight": RNG.normal(size=(8, 3, 3, 3)).astype(f32),
         "inner.weight": RNG.normal(size=(8, 8, 3, 3)).astype(f32) * f32(0.2),
         "inner.bias": RNG.normal(size=8).astype(f32),
@@ -44,7 +45,7 @@ def model(tiny: Any) -> ModelProto:
         helper.make_node("MatMul", ["r", "turned"], ["flat"], "leave_node"),
         helper.make_node("Reshape", ["flat", "shape"], ["out"], "reshape"),
     ]
-    return tiny.model_of(nodes, {"image": ("float32", (1, 3, 12, 12))}, {"out": (1, 2, 4)}, constants)
+    return tiny.model_of(nodes, {"image": ("float32", (1, 3, 12, 12))}, {"out": (1, 2, 4)}, values)
 
 
 def images(count: int) -> list[dict[str, np.ndarray]]:
@@ -72,6 +73,7 @@ def test_the_result_is_valid_near_and_the_original_unchanged(model: ModelProto, 
     assert model.SerializeToString() == before
     checker.check_model(made.model, full_check=True)
     answer, original = chunk_of(made.model), chunk_of(model)
+    assert answer(SEEN[0]).shape == (2, 4)
     errors = [np.abs(answer(each) - original(each)).max() for each in images(6)]
     assert 0 < max(errors) < (2.0 if "weights" in options else 0.6)
     assert [row["name"] for row in made.layers] == ["outer", "inner", "last", "wide", "leave"]
@@ -97,11 +99,15 @@ def test_a_budget_is_kept(model: ModelProto) -> None:
     spent = sum(sizes[name] * (count + (count == 4)) for name, count in bits.items())
     assert spent <= 7.0 * sum(sizes.values()) and 4 in bits.values()
     assert made.properties == {"foreact.precision": "mixed"}
+    rows: Any = made.figures["sensitivity"]
+    assert {row["bits"] for row in rows} == {4, 8, 16} and len(rows) == 3 * len(made.layers)
 
 
 def test_the_control_is_worse_and_says_what_it_is(model: ModelProto) -> None:
     control, recipe = quantised(model, everything=True), quantised(model)
     assert control.properties == {"foreact.precision": "naive8"}
+    scales = constants(control.model.graph)["wide.weight.scales"]
+    assert len(scales) == 64 and (scales == scales[0]).all()
     assert control.parity.max_abs.mean() > 2 * recipe.parity.max_abs.mean()
 
 
@@ -113,6 +119,25 @@ def test_energy_corrections_report_what_they_gained(model: ModelProto) -> None:
         "temperature": (0, False),
         "residual": (0, False),
     }
+
+
+def test_a_correction_that_brings_nothing_nearer_is_not_kept(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A residual branch whose factor is made up: far from 1, so the chunk moves away."""
+    values = {"branch.weight": RNG.normal(size=(4, 4)).astype(np.float32)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "branch.weight"], ["z"], "branch"),
+        helper.make_node("Add", ["x", "z"], ["out"], "residual"),
+    ]
+    residual = tiny.model_of(nodes, {"x": ("float32", (1, 2, 4))}, {"out": (1, 2, 4)}, values)
+    seen = [{"x": RNG.normal(size=(1, 2, 4)).astype(np.float32)} for _ in range(6)]
+    monkeypatch.setattr("foreact.deploy_edge.quantise_model.energy_factors", lambda *_: ({}, {"branch.weight": 1.4}))
+    config = QuantiseConfig(corrections=("residual",))
+    made = quantise_model(residual, chunk_of(residual), seen, config, GATE, SPAN)
+    energy: Any = made.figures["energy"]
+    assert energy["residual"]["factors"] == 1 and not energy["residual"]["kept"]
+    assert energy["residual"]["error_after"] > 10 * energy["residual"]["error_before"]
+    answer = chunk_of(made.model)(seen[0])
+    assert answer == pytest.approx(chunk_of(residual)(seen[0]), abs=0.2)
 
 
 def test_bad_requests_are_refused(model: ModelProto, tiny: Any) -> None:

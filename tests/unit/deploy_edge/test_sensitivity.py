@@ -67,6 +67,12 @@ def test_the_budget_goes_where_it_saves_most_error() -> None:
     assert spend_budget(rows, 16.0) == {"loud.weight": 16, "quiet.weight": 16, "large.weight": 16}
 
 
+def test_what_saves_less_but_costs_much_less_comes_first() -> None:
+    rows = [row("small", 100, 4, 3.0), row("small", 100, 8, 0.0), row("large", 800, 4, 8.0), row("large", 800, 8, 0.0)]
+    # 3300 bits more: the large layer alone would fit, the small one saves three times as much for each bit
+    assert spend_budget(rows, 4 + 3300 / 900) == {"small.weight": 8, "large.weight": 4}
+
+
 def test_scales_of_groups_count_and_too_little_is_refused() -> None:
     rows = [row("only", 320, 4, 1.0, 32), row("only", 320, 8, 0.1)]
     with pytest.raises(ValueError, match=r"needs 5\.00 at least"):
