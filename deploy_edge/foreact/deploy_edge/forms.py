@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "Judge", "choose_forms", "fastest_forms", "inner_convolutions", "positions_of"]
 
-MARGIN = 0.75  # part of the allowed error that the calibration observations may use; others may come out worse
+MARGIN = 0.65  # part of the allowed error that the calibration observations may use; others may come out worse
 TAIL = 5  # the worst of some hundred observations has about so many times the mean error
-QUICK = 64  # calibration observations that each layer alone is measured on
+QUICK = 128  # calibration observations that each layer alone is measured on
 WORTH = 0.02  # of the time of all slowed layers: what takes less is not tried fast again
 MANY_ROWS = 16  # from so many rows on, rounding a linear layer's input beforehand is faster than while multiplying
 # time that float arithmetic takes more than integers, per product, relative to a convolution's

@@ -121,7 +121,7 @@ def test_what_passes_with_one_kind_of_range_only_is_not_enough(model: ModelProto
 
 def test_what_was_slowed_for_nothing_becomes_fast_again(model: ModelProto) -> None:
     start, values = start_of(model)
-    # 0.015 may be used: the cheaper layer goes first, does not suffice, and is not needed once the other went
+    # 0.013 may be used: the cheaper layer goes first, does not suffice, and is not needed once the other went
     found = choose_forms(model, start, values, costly(inner=0.008, linear=0.016), Gate(0.98, 0.1))
     assert [row["what"] for row in found.log[3::2]] == [
         "float: linear", "back: linear", "back: inner",
