@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "Judge", "choose_forms", "fastest_forms", "inner_convolutions", "positions_of"]
 
-MARGIN = 0.65  # part of the allowed error that the calibration observations may use; others may come out worse
 TAIL = 5  # the worst of some hundred observations has about so many times the mean error
 QUICK = 128  # calibration observations that each layer alone is measured on
 WORTH = 0.02  # of the time of all slowed layers: what takes less is not tried fast again
 MANY_ROWS = 16  # from so many rows on, rounding a linear layer's input beforehand is faster than while multiplying
 # time that float arithmetic takes more than integers, per product, relative to a convolution's
 MORE_TIME: Mapping[str, float] = {"Conv": 1.0, "Gemm": 8.0, "MatMul": 8.0}
-METHODS: tuple[RangeMethod, ...] = ("minmax", "mse")
+METHODS: tuple[RangeMethod, ...] = ("wide", "wider")
 
 Judge = Callable[[Scheme, int | None], Parity]
 """Compares a scheme's model with the original on the first so many calibration observations, on all if None."""
@@ -85,6 +84,7 @@ def choose_forms(
     values: Mapping[str, TensorValues],
     judge: Judge,
     gate: Gate,
+    margin: float,
 ) -> Choice:
     """Let layers compute in float, those first that gain most for the time they take, until the gate is passed.
 
@@ -95,15 +95,16 @@ def choose_forms(
         start: Forms to begin with and integers of all weights; its ranges are not used.
         values: What the tensors that may be rounded were seen to be.
         judge: Compares a scheme with the original.
-        gate: A part of it is the aim, see `MARGIN`; the best choice is returned even if none reaches it.
+        gate: What the result should keep to; the best choice is returned even if none does.
+        margin: Part of the allowed error that the calibration observations may use; others may come out worse.
     """
     starts: dict[RangeMethod, Scheme] = {each: replace(start, ranges=_ranges(values, each)) for each in METHODS}
-    search = _Search(judge, gate, starts, _prices(model, start.layers))
+    search = _Search(judge, gate, margin, starts, _prices(model, start.layers))
     best, steady = search.attempt(start.forms, "fastest")
     while not steady and (layer := search.dearest_error()) is not None:
         search.slow_down(layer)
         # what is left is predicted, and tried only where the prediction passes, or where nothing more can be done
-        if search.predicted() <= MARGIN or not search.left():
+        if search.predicted() <= margin or not search.left():
             found, steady = search.attempt(search.forms, f"float: {layer.name}")
             best = found if steady else min(best, found, key=search.use)
     for layer in search.slowed() if steady else []:
@@ -132,9 +133,14 @@ def positions_of(model: "ModelProto", layers: Sequence[Layer]) -> dict[str, int]
 
 class _Search:
     def __init__(
-        self, judge: Judge, gate: Gate, starts: Mapping[RangeMethod, Scheme], prices: Mapping[str, float]
+        self,
+        judge: Judge,
+        gate: Gate,
+        margin: float,
+        starts: Mapping[RangeMethod, Scheme],
+        prices: Mapping[str, float],
     ) -> None:
-        self._judge, self._gate, self._starts, self._prices = judge, gate, starts, prices
+        self._judge, self._gate, self._margin, self._starts, self._prices = judge, gate, margin, starts, prices
         start = starts[METHODS[0]]
         self.forms: dict[str, Form] = dict(start.forms)
         self.log: list[Mapping[str, JSON]] = []
@@ -163,7 +169,7 @@ class _Search:
             scheme = replace(start, forms=dict(forms))
             choices.append(Choice(scheme, method, self._judge(scheme, None)))
             self.log.append({"what": what, "ranges": method, "use": _finite(self.use(choices[-1]))})
-        return min(choices, key=self.use), max(map(self.use, choices)) <= MARGIN
+        return min(choices, key=self.use), max(map(self.use, choices)) <= self._margin
 
     def dearest_error(self) -> Layer | None:
         """The layer in integers whose float arithmetic would save most error for its time."""

@@ -23,6 +23,7 @@ class QuantiseConfig:
         rounding: Weights to the `nearest` integer, or `adaptive`: so that the layer's results on the calibration
             observations stay nearest.
         corrections: What is done beside rounding: see docs/methods/corrections.md.
+        margin: Part of the allowed error that the calibration observations may use; others may come out worse.
         everything: The naive control: every tensor rounded to the nearest integer, one scale per tensor, no correction.
         bits: Of the control's weights and activations.
 
@@ -37,12 +38,15 @@ class QuantiseConfig:
     group: int = 32
     rounding: Literal["nearest", "adaptive"] = "adaptive"
     corrections: tuple[Correction, ...] = ("bias", "equalise")
+    margin: float = 0.9
     everything: bool = False
     bits: int = 8
 
     def __post_init__(self) -> None:
         if not 4 <= self.budget <= 16:
             raise ValueError(f"budget={self.budget} must lie between 4 and 16 bits per weight")
+        if not 0 < self.margin <= 1:
+            raise ValueError(f"margin={self.margin} must be above 0 and at most 1")
         if self.group not in GROUPS:
             raise ValueError(f"group={self.group} must be one of {', '.join(map(str, GROUPS))}")
         if not 2 <= self.bits <= 8:

@@ -128,7 +128,7 @@ class _Job:
         progress(2, STAGES, "quantise")
         self._original = before
         start = Scheme(self._layers, forms, integers, symmetric=config.symmetric)
-        choice = choose_forms(self._model, start, values, self._judge, gate)
+        choice = choose_forms(self._model, start, values, self._judge, gate, config.margin)
         progress(3, STAGES, "quantise")
         choice, gains = self._restore_energy(choice)
         figures: dict[str, JSON] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ def prune(
     landmarks = max((values.shape[1] for values in samples.landmarks.values()), default=0)
     groups = describe_groups(policy, landmarks if policy.uses_landmarks else 0)
     scores = _scores(policy, groups, config, samples, seed)
-    counts = choose_counts(policy, groups, scores, config)
+    known = config.keep_of.get(policy.config.architecture, {})
+    counts = choose_counts(policy, groups, scores, dataclasses.replace(config, groups={**known, **config.groups}))
     kept = units_to_keep(groups, scores, counts)
     smaller = slim(policy, kept).eval()
     whole = {group.kind: group.count for group in groups}

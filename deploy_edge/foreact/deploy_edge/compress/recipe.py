@@ -45,6 +45,8 @@ class PruneConfig:
     Attributes:
         keep: Part of the units of each kind that stays.
         groups: The same for single kinds, such as `hidden` or `channels.0`, or `channels` for all layers.
+        keep_of: The same for the kinds of single architectures, where `groups` does not name them: what a named recipe
+            knows of architectures that it was tried on.
         budget: Part of all parameters that stays; which kinds lose how much is then chosen by importance, and `keep` is
             the least that stays of any kind that `groups` does not name.
         multiple: Units that stay are a multiple of this, as far as there are so many.
@@ -54,6 +56,7 @@ class PruneConfig:
 
     keep: float = 0.5
     groups: dict[str, float] = field(default_factory=dict)
+    keep_of: dict[str, dict[str, float]] = field(default_factory=dict)
     budget: float | None = None
     multiple: int = 8
     importance: Literal["action_loss", "magnitude", "random"] = "action_loss"
@@ -61,6 +64,8 @@ class PruneConfig:
 
     def __post_init__(self) -> None:
         shares = {"keep": self.keep, **{f"groups.{name}": share for name, share in self.groups.items()}}
+        for architecture, kinds in self.keep_of.items():
+            shares |= {f"keep_of.{architecture}.{name}": share for name, share in kinds.items()}
         shares |= {} if self.budget is None else {"budget": self.budget}
         for name, share in shares.items():
             _require(0 < share <= 1, f"prune.{name}={share} must be above 0 and at most 1")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 __all__ = ["Finished", "finish"]
+
+SMALLER = (1.0, 0.75, 0.5, 0.25)  # parts of the margin that are tried one after the other
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def finish(bench: Workbench, made: Made, rows: Sequence[Row]) -> Finished:
 class _Ending:
     def __init__(self, bench: Workbench, made: Made, rows: Sequence[Row]) -> None:
         self._bench, self._made, self._rows = bench, made, rows
-        self._recipe = bench.config.recipe
+        self._recipe, self._looks = bench.config.recipe, 0
         self._chunk = torch_policy(made.policy) if rows else bench.original
         self._reference = run_chunks(self._chunk, bench.held_out) if rows else bench.reference
 
@@ -76,12 +79,11 @@ class _Ending:
         bench.progress(0, 0, "compress: export")
         model, described = exported(self._made, bench) if self._rows else source_model(bench)
         slimmed = sealed_bytes(model, described)
-        quantised = self._quantised(model, self._recipe.quantise)
+        quantised, parity = self._near(model, described)
         if quantised is not None:
             described |= quantised.properties
         control = self._recipe.quantise is not None and self._recipe.quantise.everything
         final = quantised.model if quantised is not None else model
-        parity = bench.parity(onnx_policy(sealed_bytes(final, described)), self._reference)
         if not control:
             require_parity(parity, bench.gate, f"compression of {config.model}")
         sealed = seal(final, described, self._reference, bench, golden=not control)
@@ -91,6 +93,7 @@ class _Ending:
         figures = self._figures(sealed, described["foreact.precision"], parity, naive, latency)
         figures |= quantised.figures if quantised is not None else {}
         figures["steps"] = steps
+        figures["held_out_looks"] = self._looks
         details = {
             "parity": {
                 _label(described["foreact.precision"]): parity.figures(),
@@ -103,6 +106,22 @@ class _Ending:
         }
         folder = self._rows[-1].folder / "policy" if self._rows else None
         return Finished(sealed.content, sealed.golden, folder, figures, details, figure_rows(figures))
+
+    def _near(self, model: ModelProto, described: Mapping[str, str]) -> tuple[Quantised | None, Parity]:
+        """The quantised model with its parity; where that misses the gate, one with more layers in float."""
+        wanted = self._recipe.quantise
+        margins = (1.0,) if wanted is None or wanted.everything else SMALLER
+        found: tuple[Quantised | None, Parity] | None = None
+        for part in margins:
+            config = None if wanted is None else dataclasses.replace(wanted, margin=wanted.margin * part)
+            quantised = self._quantised(model, config)
+            final = quantised.model if quantised is not None else model
+            found = quantised, self._bench.parity(onnx_policy(sealed_bytes(final, described)), self._reference)
+            self._looks += 1
+            if found[1].use_of(self._bench.gate) <= 1:
+                break
+        assert found is not None
+        return found
 
     def _quantised(self, model: ModelProto, config: QuantiseConfig | None) -> Quantised | None:
         if config is None:
