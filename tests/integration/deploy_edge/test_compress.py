@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from foreact.deploy_edge.compress import CompressConfig, compress
+from foreact.deploy_edge.compress import CompressConfig, compress, result
+from foreact.deploy_edge.compress.recipe import Recipe
 from foreact.deploy_edge.model_file import load_sealed, properties
-from foreact.deploy_edge.parity import ParityError
+from foreact.deploy_edge.parity import Gate, ParityError
+from foreact.deploy_edge.quantise_model import Quantised, quantise_model
 from foreact.deploy_edge.runtime.engine import EngineError, open_policy
 
 
@@ -50,6 +52,24 @@ def test_only_linear_and_convolution_layers_are_rounded(config: CompressConfig) 
     assert {row["operator"] for row in report["layers"]} <= {"Conv", "Gemm", "MatMul"}
     assert {row["int8"] for row in report["layers"]} <= {"weights", "weights and input"}
     assert len(report["parity"]["int8"]["cosine"]) == 8 and report["search"]
+
+
+def test_a_file_that_misses_the_gate_is_made_anew_with_more_in_float(
+    config: CompressConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    margins: list[float] = []
+    made: list[Quantised] = []
+
+    def watched(*given: Any) -> Quantised:
+        margins.append(given[3].margin)
+        if not made:  # the same file every time: only what is asked for matters here
+            made.append(quantise_model(*given[:4], Gate(0.5, 1.0), *given[5:]))
+        return made[0]
+
+    monkeypatch.setattr(result, "quantise_model", watched)
+    with pytest.raises(ParityError):
+        compress(dataclasses.replace(config, recipe=Recipe(max_range_fraction=1e-9)))
+    assert margins == [0.9 * part for part in result.SMALLER]
 
 
 def test_below_the_gate_nothing_is_written(config: CompressConfig) -> None:

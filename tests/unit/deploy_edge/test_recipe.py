@@ -24,6 +24,7 @@ from foreact.deploy_edge.compress.trial import Result, compared, episodes_of
     [
         (lambda: PruneConfig(keep=0), "prune.keep=0 must be above 0"),
         (lambda: PruneConfig(groups={"hidden": 1.5}), "prune.groups.hidden=1.5"),
+        (lambda: PruneConfig(keep_of={"mlp": {"widths": 0}}), "prune.keep_of.mlp.widths=0"),
         (lambda: PruneConfig(budget=2), "prune.budget=2"),
         (lambda: DepthConfig(every=1), "depth.every=1"),
         (lambda: RecoverConfig(rank=0), "recover.rank=0"),
