@@ -63,7 +63,8 @@ def test_a_file_that_misses_the_gate_is_made_anew_with_more_in_float(
     def watched(*given: Any) -> Quantised:
         margins.append(given[3].margin)
         if not made:  # the same file every time: only what is asked for matters here
-            made.append(quantise_model(*given[:4], Gate(0.5, 1.0), *given[5:]))
+            model, chunk, calibration, settings, _, span, _ = given
+            made.append(quantise_model(model, chunk, calibration, settings, Gate(0.5, 1.0), span))
         return made[0]
 
     monkeypatch.setattr(result, "quantise_model", watched)
