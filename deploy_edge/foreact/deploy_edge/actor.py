@@ -3,25 +3,25 @@
 Shape letters: B batch, H chunk length, A action elements.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from foreact.deploy_edge.runtime.engine import EngineError, open_policy
+from foreact.deploy_edge.runtime.engine import EngineError, PolicyEngine, open_policy
+from foreact.deploy_edge.runtime.stages import StagedPolicy
 
-__all__ = ["OnnxActor"]
+__all__ = ["ExportedActor", "OnnxActor"]
 
 
-class OnnxActor:
-    """An exported policy as the evaluation sees it: the very engine that runs on the robot.
-
-    Golden inputs are checked if the model names them, as on the robot; a model that names none can be evaluated, but
-    not run.
+class ExportedActor:
+    """An exported policy as the evaluation sees it.
 
     Args:
-        path: A file written by `foreact export` or `foreact compress`.
+        path: The policy.
         device: Only `cpu`.
+        opened: Opens the policy at a path.
 
     Attributes:
         prefix: The longest delay [control steps] it was trained for; 0 for a policy that cannot be told.
@@ -30,10 +30,10 @@ class OnnxActor:
         EngineError: The file cannot be used, or another device was asked for.
     """
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
+    def __init__(self, path: Path, device: str, opened: Callable[[Path], PolicyEngine | StagedPolicy]) -> None:
         if device != "cpu":
             raise EngineError(f"{path}: exported policies run on the CPU here; type device=cpu instead of {device}")
-        self._engine = open_policy(path, gate="named")
+        self._engine = opened(path)
         self.contract, self.prefix = self._engine.contract, self._engine.prefix
 
     def act(
@@ -68,3 +68,21 @@ class OnnxActor:
         if prefix is None or delay is None:
             return self._engine.infer(one, noise[row])
         return self._engine.infer(one, noise[row], prefix[row], int(delay[row]))
+
+
+class OnnxActor(ExportedActor):
+    """A file as the evaluation sees it: the very engine that runs on the robot.
+
+    Golden inputs are checked if the model names them, as on the robot; a model that names none can be evaluated, but
+    not run.
+
+    Args:
+        path: A file written by `foreact export` or `foreact compress`.
+        device: Only `cpu`.
+
+    Raises:
+        EngineError: The file cannot be used, or another device was asked for.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        super().__init__(path, device, partial(open_policy, gate="named"))

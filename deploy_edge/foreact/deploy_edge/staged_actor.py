@@ -1,20 +1,14 @@
-"""Policies exported in stages for the closed-loop evaluation: entry point `json` of the group `foreact.policies`.
+"""Policies exported in stages for the closed-loop evaluation: entry point `json` of the group `foreact.policies`."""
 
-Shape letters: B batch, H chunk length, A action elements.
-"""
-
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from foreact.deploy_edge.runtime.refusal import EngineError
+from foreact.deploy_edge.actor import ExportedActor
 from foreact.deploy_edge.runtime.stages import StagedPolicy
 
 __all__ = ["StagedActor"]
 
 
-class StagedActor:
+class StagedActor(ExportedActor):
     """A policy exported in stages, as the evaluation sees it.
 
     Args:
@@ -27,32 +21,4 @@ class StagedActor:
     """
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
-        if device != "cpu":
-            raise EngineError(f"{path}: exported policies run on the CPU here; type device=cpu instead of {device}")
-        self._policy = StagedPolicy(path)
-        self.contract, self.prefix = self._policy.contract, self._policy.prefix
-
-    def act(
-        self,
-        observation: Mapping[str, np.ndarray],
-        noise: np.ndarray,
-        prefix: np.ndarray | None = None,
-        delay: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Chunks (B, H, A) float32 in action units.
-
-        Args:
-            observation: One array for each of `contract.input_names`, with leading B.
-            noise: Gaussian noise (B, H, A) float32; used by policies that sample.
-            prefix: Decided actions, float32 (B, H, A) in action units; None for none.
-            delay: How many of them, int64 (B,); given with `prefix`.
-
-        Raises:
-            ContractError: The observation is not what the contract says.
-        """
-        chunks = []
-        for row in range(len(noise)):
-            one = {name: values[row] for name, values in observation.items()}
-            told = None if prefix is None else prefix[row]
-            chunks.append(self._policy.infer(one, noise[row], told, 0 if delay is None else int(delay[row])))
-        return np.stack(chunks)
+        super().__init__(path, device, StagedPolicy)
