@@ -1,5 +1,6 @@
 """Any recording to LeRobotDataset v3.0: lerobot itself reads what was written, and our reader what was recorded."""
 
+import hashlib
 import json
 from functools import partial
 from pathlib import Path
@@ -82,9 +83,9 @@ def convert(source: Path, out: Path, *, drop: tuple[str, ...] = (), keys: tuple[
     return convert_lerobot(source, out, keys, drop, **{"progress": quiet, **more})
 
 
-def tree(folder: Path) -> dict[str, bytes]:
+def tree(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_every_kind_of_stream(made: Path, tmp_path: Path) -> None:
