@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-ABOUT_TORCH = ("kernels", "perception", "vla")
+ABOUT_TORCH = ("kernels", "perception", "worldmodels", "vla")
 HEAVY = (
     "mujoco mujoco_warp warp metaworld gymnasium lerobot onnx onnxruntime onnxscript rerun av matplotlib open3d hydra "
     "omegaconf zarr pyarrow PIL pandas scipy transformers datasets tensorboard jinja2 triton"
