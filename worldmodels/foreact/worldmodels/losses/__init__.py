@@ -1,0 +1,1 @@
+"""What models that imagine are fitted to."""
