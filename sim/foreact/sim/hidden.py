@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from foreact.sim.random import WorldRandom
+
 if TYPE_CHECKING:
-    from foreact.sim.random import WorldRandom
     from foreact.sim.task import Event
     from foreact.sim.views import Views
 
-__all__ = ["Hidden", "latency", "moving_distractor", "scaled_friction", "scaled_gain", "scaled_mass"]
+__all__ = [
+    "Hidden", "latency", "moving_distractor", "scaled_friction", "scaled_gain", "scaled_joint_friction", "scaled_mass",
+    "weak_commands",
+]  # fmt: skip
 
 
 class Hidden(Protocol):
@@ -102,6 +106,68 @@ def scaled_gain(actuators: Sequence[str], low: float, high: float) -> Event:
     return event
 
 
+def scaled_joint_friction(joints: Sequence[str], low: float, high: float, chance: float = 1.0) -> Event:
+    """Multiply damping and dry friction of sliding and hinge joints by factors drawn from [low, high).
+
+    Args:
+        joints: Their names; one factor per joint and world.
+        low: Lowest factor.
+        high: Highest factor.
+        chance: How likely a joint is scaled at all; otherwise it stays as in the model.
+
+    Raises:
+        ValueError: The range is not 0 < low <= high, or the chance not in [0, 1]; or, when drawn, no such joint.
+    """
+    _check_range("scaled_joint_friction", low, high)
+    _check_chance("scaled_joint_friction", chance)
+
+    def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
+        parts = views.backend.model.jnt_dofadr[views.numbers("joint", joints)]
+        draw = random.uniform(ids, 2 * len(parts))
+        factor = np.where(draw[:, : len(parts)] < chance, low + (high - low) * draw[:, len(parts) :], 1.0)
+        for field in ("dof_damping", "dof_frictionloss"):
+            _scale(views, field, ids, parts, factor)
+
+    return event
+
+
+def weak_commands(
+    gain: float = 0.3, switch: float = 0.04, noise: float = 0.15, elements: Sequence[int] | None = None
+) -> Event:
+    """Let commands act fully or weakly, half of the worlds each, and change over from time to time; and add noise.
+
+    A world draws from a stream of its own that snapshots and forks carry: what it does next does not depend on others.
+
+    Args:
+        gain: Of weak commands.
+        switch: Chance of changing over in a control step.
+        noise: Standard deviation of what is added to each element in each control step, in its unit.
+        elements: Numbers of the action elements concerned; all if None.
+
+    Raises:
+        ValueError: The gain or the chance is not in [0, 1], or the noise negative; or, when drawn, no such element.
+    """
+    _check_chance("weak_commands: gain", gain)
+    _check_chance("weak_commands: switch", switch)
+    if noise < 0:
+        raise ValueError(f"weak_commands: expected noise >= 0, got {noise}")
+
+    def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
+        weak = views.hidden.get("weak_commands")
+        if not isinstance(weak, _Weak):
+            views.hidden["weak_commands"] = weak = _Weak(views)
+        size = weak.loss.shape[1]
+        if elements is not None and not all(0 <= each < size for each in elements):
+            raise ValueError(f"weak_commands: elements {list(elements)} of an action of {size}")
+        chosen = np.isin(np.arange(size), np.arange(size) if elements is None else list(elements))
+        draw = random.uniform(ids, 2)
+        weak.stream.seed(ids, (draw[:, 0] * 2.0**53).astype(np.uint64))
+        weak.weak[ids] = draw[:, 1] < 0.5
+        weak.loss[ids], weak.noise[ids], weak.switch[ids] = (1 - gain) * chosen, noise * chosen, switch
+
+    return event
+
+
 def latency(most: int, least: int = 0) -> Event:
     """Let actions reach the engine late, by a number of control steps drawn from least to most, one per world.
 
@@ -127,7 +193,9 @@ def latency(most: int, least: int = 0) -> Event:
     return event
 
 
-def moving_distractor(body: str, slow: float, fast: float, reach: float = 0.3) -> Event:
+def moving_distractor(
+    body: str, slow: float, fast: float, reach: float = 0.3, *, headings: int = 0, still: float = 0.0
+) -> Event:
     """Let a mocap body drift through the scene, in a horizontal direction and at a speed drawn per world.
 
     It turns back at a distance from its place in the model; what it does at a contact is the engine's business.
@@ -137,12 +205,19 @@ def moving_distractor(body: str, slow: float, fast: float, reach: float = 0.3) -
         slow: Lowest speed [m/s].
         fast: Highest speed [m/s].
         reach: Where it turns back [m].
+        headings: Number of directions to draw from, evenly spaced, the first along y; 0 for any direction.
+        still: Chance that it stands still.
 
     Raises:
-        ValueError: Not 0 <= slow <= fast, or reach is not positive; or, when drawn, no such mocap body.
+        ValueError: Not 0 <= slow <= fast, reach is not positive, headings is negative or the chance not in [0, 1]; or,
+            when drawn, no such mocap body.
     """
-    if not 0 <= slow <= fast or reach <= 0:
-        raise ValueError(f"moving_distractor: expected 0 <= slow <= fast and reach > 0, got {slow}, {fast}, {reach}")
+    if not 0 <= slow <= fast or reach <= 0 or headings < 0:
+        raise ValueError(
+            f"moving_distractor: expected 0 <= slow <= fast, reach > 0 and headings >= 0, "
+            f"got {slow}, {fast}, {reach} and {headings}"
+        )
+    _check_chance("moving_distractor: still", still)
 
     def event(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
         drift = views.hidden.get(f"distractor.{body}")
@@ -150,6 +225,10 @@ def moving_distractor(body: str, slow: float, fast: float, reach: float = 0.3) -
             views.hidden[f"distractor.{body}"] = drift = _Drift(views, body, reach)
         draw = random.uniform(ids, 2)
         speed, angle = slow + (fast - slow) * draw[:, 0], 2 * np.pi * draw[:, 1]
+        if headings:
+            angle = np.pi / 2 + 2 * np.pi * np.floor(draw[:, 1] * headings) / headings
+        if still:
+            speed = np.where(random.uniform(ids, 1)[:, 0] < still, 0.0, speed)
         velocity = np.stack([speed * np.cos(angle), speed * np.sin(angle), 0 * angle], axis=1)
         drift.velocity[ids] = views.like(velocity, drift.velocity)
 
@@ -187,6 +266,36 @@ class _Late(Hidden):
         return _Late(views, self.longest)
 
 
+class _Weak(Hidden):
+    """Which worlds' commands are weak now, and a random stream per world."""
+
+    def __init__(self, views: Views) -> None:
+        shape = (views.nworld, views.last_action.shape[1])
+        self.stream = WorldRandom(0, views.nworld)
+        self.weak = np.zeros(views.nworld, bool)
+        self.switch = np.zeros(views.nworld)
+        self.loss, self.noise = np.zeros(shape), np.zeros(shape)
+
+    def arrays(self) -> dict[str, Any]:
+        own = {"key": self.stream.key, "drawn": self.stream.drawn, "weak": self.weak}
+        return {**own, "switch": self.switch, "loss": self.loss, "noise": self.noise}
+
+    def restart(self, ids: np.ndarray) -> None:
+        """It goes on as it was."""
+
+    def act(self, views: Views, actions: Any) -> Any:
+        every, size = np.arange(len(self.weak)), self.loss.shape[1]
+        self.weak ^= self.stream.uniform(every, 1)[:, 0] < self.switch
+        # a <- g a + sigma z, g = 1 or the weak gain
+        factor = 1 - self.loss * self.weak[:, None]
+        added = self.noise * self.stream.normal(every, size)
+        sent = views.like(actions, views.last_action)
+        return sent * views.like(factor, sent) + views.like(added, sent)
+
+    def empty_like(self, views: Views) -> _Weak:
+        return _Weak(views)
+
+
 class _Drift(Hidden):
     """A mocap body at a constant speed, to and fro."""
 
@@ -221,6 +330,11 @@ class _Drift(Hidden):
 def _check_range(name: str, low: float, high: float) -> None:
     if not 0 < low <= high:
         raise ValueError(f"{name}: expected 0 < low <= high, got {low} and {high}")
+
+
+def _check_chance(name: str, chance: float) -> None:
+    if not 0 <= chance <= 1:
+        raise ValueError(f"{name}: expected a number in [0, 1], got {chance}")
 
 
 def _scale(views: Views, field: str, ids: np.ndarray, parts: np.ndarray, factor: np.ndarray) -> None:

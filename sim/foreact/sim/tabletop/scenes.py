@@ -46,18 +46,20 @@ FRAME = """
   {things}
  </worldbody>
  <actuator>{actuators}</actuator>
+ {sensors}
 </mujoco>
 """
 
 
-def scene(name: str, *things: str) -> str:
+def scene(name: str, *things: str, sensors: str = "") -> str:
     """The table with the arm and some things on it.
 
     Args:
         name: Of the model.
         things: MJCF of bodies, such as `cube("cube", "0.8 0.2 0.2")`; their joints come after the arm's nine.
+        sensors: MJCF of a `sensor` section, if there is one.
     """
-    return FRAME.format(name=name, arm=ARM, things="\n".join(things), actuators=ARM_ACTUATORS)
+    return FRAME.format(name=name, arm=ARM, things="\n".join(things), actuators=ARM_ACTUATORS, sensors=sensors)
 
 
 def cube(name: str, colour: str) -> str:

@@ -17,7 +17,7 @@ from foreact.sim.task import Event, Field, Measure, SimTask
 from foreact.sim.views import Views
 
 __all__ = ["CARRIED", "CLEAR", "ON_TOP", "TASKS", "arm_drawer", "arm_lift", "arm_push", "arm_reach", "arm_stack",
-           "hand", "handle", "length", "position"]  # fmt: skip
+           "arm_task", "hand", "handle", "length", "position"]  # fmt: skip
 
 ARM_JOINTS = 9
 CARRIED = 0.1  # height that a cube must be lifted to [m]
@@ -52,7 +52,7 @@ def arm_reach() -> SimTask:
     def miss(views: Views) -> Any:
         return length(_goal(views) - hand(views))
 
-    return _task(
+    return arm_task(
         "arm-reach",
         (goal(flat=False),),
         limit=60,
@@ -77,7 +77,7 @@ def arm_push() -> SimTask:
         offset = draw[:, :1] * np.stack([np.cos(draw[:, 1]), np.sin(draw[:, 1])], axis=1)
         views.mocap_pos[ids, 0, :2] = views.like(place + offset)
 
-    return _task(
+    return arm_task(
         "arm-push",
         (cube("cube", RED), goal(flat=True)),
         limit=150,
@@ -99,7 +99,7 @@ def arm_lift() -> SimTask:
     def height(views: Views) -> Any:
         return views.qpos[:, 11] - CUBE
 
-    return _task(
+    return arm_task(
         "arm-lift",
         (cube("cube", RED),),
         limit=100,
@@ -135,7 +135,7 @@ def arm_stack() -> SimTask:
         resting = (length(off[:, :2]) < ON_TOP[0]) & (off[:, 2] < ON_TOP[1])
         return resting & (jaw_opening(views) > CLEAR)
 
-    return _task(
+    return arm_task(
         "arm-stack",
         (cube("upper", RED), cube("lower", BLUE)),
         limit=150,
@@ -162,7 +162,7 @@ def arm_drawer() -> SimTask:
     def way(views: Views) -> Any:
         return views.qpos[:, ARM_JOINTS]
 
-    return _task(
+    return arm_task(
         "arm-drawer",
         (drawer(),),
         limit=120,
@@ -184,10 +184,19 @@ TASKS: Mapping[str, Callable[[], SimTask]] = {
 }  # fmt: skip
 
 
-def _task(name: str, things: Sequence[str], observe: Sequence[Measure], **rest: Any) -> SimTask:
+def arm_task(name: str, things: Sequence[str], observe: Sequence[Measure], sensors: str = "", **rest: Any) -> SimTask:
+    """A task of the arm on its table at 20 Hz.
+
+    Args:
+        name: Of the task.
+        things: MJCF of what is on the table.
+        observe: What is seen after joint positions and velocities, hand and its target.
+        sensors: MJCF of a `sensor` section, if there is one.
+        rest: Further attributes of `SimTask`.
+    """
     return SimTask(
         name=name,
-        model=scene(name, *things),
+        model=scene(name, *things, sensors=sensors),
         substeps=5,
         observe=(Field("qpos", 0, ARM_JOINTS), Field("qvel", 0, ARM_JOINTS), hand, aim, *observe),
         act=move_hand,
