@@ -1,0 +1,1 @@
+"""World models: the K-code model and the baselines that it is held against, all answering `FutureModel`."""

@@ -1,0 +1,211 @@
+"""Baselines with one future: nothing moves, ridge regression in closed form, and a deterministic chunk perceptron.
+
+Shape letters: B = states, T = control steps, O = observed elements, A = action elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from foreact.worldmodels.losses.codes import mean_squares
+from foreact.worldmodels.losses.energy import energy_score
+from foreact.worldmodels.models.batch import Batch, Draws
+from foreact.worldmodels.models.layers import perceptron
+from foreact.worldmodels.models.outcomes import OutcomeHead, outcome_errors, outcome_targets
+from foreact.worldmodels.models.predictor import Prediction, PredictorConfig, PredictorSizes, build_predictor
+from foreact.worldmodels.models.signature import Signature
+from foreact.worldmodels.models.trajectory import Imagined, TrajectoryModel, even_log_weights
+
+__all__ = ["CopyConfig", "DeterministicConfig", "LinearConfig"]
+
+
+@dataclass(frozen=True)
+class CopyConfig:
+    """Nothing moves; only outcomes are learned.
+
+    Attributes:
+        kind: Its name.
+        outcome_width: Hidden width of the outcome head.
+    """
+
+    kind: Literal["copy-last"] = "copy-last"
+    outcome_width: int = 64
+
+    def build(self, signature: Signature) -> CopyModel:
+        """A model with fresh weights."""
+        return CopyModel(self, signature)
+
+
+@dataclass(frozen=True)
+class LinearConfig:
+    """Ridge regression from context and chunk to all steps.
+
+    Attributes:
+        kind: Its name.
+        ridge: Penalty, relative to the number of states.
+        outcome_width: Hidden width of the outcome head.
+    """
+
+    kind: Literal["linear"] = "linear"
+    ridge: float = 1e-3
+    outcome_width: int = 64
+
+    def build(self, signature: Signature) -> LinearModel:
+        """A model with fresh weights."""
+        return LinearModel(self, signature)
+
+
+@dataclass(frozen=True)
+class DeterministicConfig:
+    """Encoder and predictor of the multi-future model, with one code.
+
+    Attributes:
+        kind: Its name.
+        predictor: Sizes; one code.
+        latent: Elements that the encoder gives.
+        encoder_width: Hidden width of the encoder.
+        squares: Weight of squared errors of all elements, beside the mean distance of tracked positions.
+        outcomes: Weight of success, contact and reward.
+    """
+
+    kind: Literal["deterministic"] = "deterministic"
+    predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig(codes=1))
+    latent: int = 64
+    encoder_width: int = 256
+    squares: float = 0.1
+    outcomes: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.predictor.codes != 1:
+            raise ValueError(f"deterministic: predictor.codes={self.predictor.codes}; type predictor.codes=1")
+
+    def build(self, signature: Signature) -> DeterministicModel:
+        """A model with fresh weights."""
+        return DeterministicModel(self, signature)
+
+
+class CopyModel(TrajectoryModel):
+    """The observation stays what it is.
+
+    Args:
+        config: Sizes.
+        signature: What it is made for.
+    """
+
+    def __init__(self, config: CopyConfig | LinearConfig, signature: Signature) -> None:
+        super().__init__(signature, 1)
+        self.outcomes = OutcomeHead(signature, config.outcome_width)
+
+    def predict(self, context: Tensor, actions: Tensor) -> Imagined:
+        """One future around one.
+
+        Args:
+            context: Around one, (B, O).
+            actions: Around one, (B, T, A).
+        """
+        changes = self.changes(context, actions)[:, None]
+        return Imagined(changes, even_log_weights(changes), self.outcomes(context, actions, changes))
+
+    def changes(self, context: Tensor, actions: Tensor) -> Tensor:
+        """What changes, around one, (B, T, O); the change of units is (change - mean) / scale."""
+        still = -self.normaliser.change_mean / self.normaliser.change_scale
+        return still.expand(len(context), -1, -1)
+
+    def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """Only of the outcome head, on true futures.
+
+        Args:
+            batch: States of this process, in units.
+            draws: Not used.
+        """
+        norm = self.normaliser
+        seen, chunk = norm.context(batch.context), norm.actions(batch.actions)
+        targets = norm.targets(batch.context, batch.futures)
+        return {"outcomes": self.outcomes.loss(seen, chunk, targets, outcome_targets(batch, norm))}
+
+
+class LinearModel(CopyModel):
+    """y = W [x, a, 1], W by ridge regression on the mean future of each state.
+
+    Args:
+        config: Sizes.
+        signature: What it is made for.
+    """
+
+    weight: Tensor
+
+    def __init__(self, config: LinearConfig, signature: Signature) -> None:
+        super().__init__(config, signature)
+        self.ridge = config.ridge
+        elements = len(signature.columns)
+        inputs = elements + signature.horizon * len(signature.actions) + 1
+        self.register_buffer("weight", torch.zeros(inputs, signature.horizon * elements))
+
+    @torch.no_grad()
+    def prepare(self, data: Batch) -> None:
+        """The normaliser's numbers, then the weights."""
+        super().prepare(data)
+        norm = self.normaliser
+        inputs = self._inputs(norm.context(data.context), norm.actions(data.actions)).double()
+        targets = norm.targets(data.context, data.futures).mean(1).flatten(1).double()
+        # W = (X'X + lambda S I)^-1 X'Y
+        gram = inputs.T @ inputs + self.ridge * len(inputs) * torch.eye(inputs.shape[1], dtype=torch.float64)
+        self.weight.copy_(torch.linalg.solve(gram, inputs.T @ targets))
+
+    def changes(self, context: Tensor, actions: Tensor) -> Tensor:
+        """What changes, around one, (B, T, O)."""
+        return (self._inputs(context, actions) @ self.weight).view(len(context), self.horizon, -1)
+
+    def _inputs(self, context: Tensor, actions: Tensor) -> Tensor:
+        return torch.cat([context, actions.flatten(1), context.new_ones(len(context), 1)], 1)
+
+
+class DeterministicModel(TrajectoryModel):
+    """One future by the predictor that the multi-future model has.
+
+    Args:
+        config: Sizes.
+        signature: What it is made for.
+    """
+
+    def __init__(self, config: DeterministicConfig, signature: Signature) -> None:
+        super().__init__(signature, 1)
+        self.config = config
+        elements, steps = len(signature.columns), signature.horizon
+        self.encoder = perceptron(elements, config.encoder_width, config.latent)
+        sizes = PredictorSizes(config.latent, steps, len(signature.actions), steps, elements)
+        self.predictor = build_predictor(config.predictor, sizes)
+
+    def predict(self, context: Tensor, actions: Tensor) -> Imagined:
+        """One future around one.
+
+        Args:
+            context: Around one, (B, O).
+            actions: Around one, (B, T, A).
+        """
+        prediction: Prediction = self.predictor(self.encoder(context), actions)
+        return Imagined(prediction.values, even_log_weights(prediction.values), prediction.outcomes)
+
+    def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """Mean distance (the energy score of one future), squares, outcomes.
+
+        Args:
+            batch: States of this process, in units.
+            draws: Not used.
+        """
+        norm, config = self.normaliser, self.config
+        imagined = self.predict(norm.context(batch.context), norm.actions(batch.actions))
+        targets = norm.targets(batch.context, batch.futures)
+        scores = energy_score(norm.positions(imagined.changes), imagined.log_weights, norm.positions(targets))
+        wanted = outcome_targets(batch, norm)
+        errors = outcome_errors(imagined.outcomes.expand_as(wanted), wanted).mean()
+        squares = mean_squares(imagined.changes, targets)
+        return {
+            "distance": scores.mean(),
+            "squares": config.squares * squares.mean(),
+            "outcomes": config.outcomes * errors,
+        }
