@@ -45,9 +45,9 @@ class BranchesConfig:
     horizon: int = HORIZON
     train: int = 2000
     train_futures: int = 8
-    calibrate: int = 200
-    calibrate_futures: int = 16
-    test: int = 200
+    calibrate: int = 1000
+    calibrate_futures: int = 8
+    test: int = 400
     test_futures: int = 32
     threads: int = 1
 
@@ -87,20 +87,18 @@ def branches(config: BranchesConfig, progress: ProgressFn = quiet) -> Outcome:
     """
     for name in config.scenes:
         scene(name)
-    there = {key: _opened(config, *key) for key in _wanted(config)}  # a mistake is found before any work
+    there = {key: _is_there(config, *key) for key in _wanted(config)}  # a mistake is found before any work
     rows: list[tuple[str, ...]] = []
     figures: dict[str, JSON] = {}
-    for (name, purpose), found in there.items():
+    for (name, purpose), old in there.items():
+        states, copies = config.sizes[purpose]
         started = time.process_time()
-        found = found or _made(config, name, purpose, progress)
-        seconds = time.process_time() - started
-        shape = found.futures.shape
-        new = there[name, purpose] is None
-        figures[f"{name}.{purpose}"] = {
-            "states": shape[0], "futures": shape[1], "cpu_seconds": round(seconds, 2) if new else None,
-        }  # fmt: skip
-        rest = (f"{seconds:.1f}", "") if new else ("", "was there")
-        rows.append((name, purpose, str(shape[0]), str(shape[1]), *rest))
+        if not old:
+            _make(config, name, purpose, progress)
+        seconds = round(time.process_time() - started, 2)
+        figures[f"{name}.{purpose}"] = {"states": states, "futures": copies, "cpu_seconds": None if old else seconds}
+        rest = ("", "was there") if old else (f"{seconds:.1f}", "")
+        rows.append((name, purpose, str(states), str(copies), *rest))
     return Outcome(config.out, figures, COLUMNS, tuple(rows))
 
 
@@ -110,30 +108,25 @@ def _wanted(config: BranchesConfig) -> Iterator[tuple[str, Purpose]]:
             yield name, purpose
 
 
-def _made(config: BranchesConfig, name: str, purpose: Purpose, progress: ProgressFn) -> Branches:
+def _make(config: BranchesConfig, name: str, purpose: Purpose, progress: ProgressFn) -> None:
     states, copies = config.sizes[purpose]
     made = make_branches(
         scene(name), purpose, states, copies, config.seed,
         horizon=config.horizon, threads=config.threads, progress=progress,
     )  # fmt: skip
     made.save(set_path(config.out, name, purpose))
-    return made
 
 
-def _opened(config: BranchesConfig, name: str, purpose: Purpose) -> Branches | None:
-    """The set if it is there and the one that is wanted."""
+def _is_there(config: BranchesConfig, name: str, purpose: Purpose) -> bool:
+    """Whether the set is there already; if so, it is the one that is wanted."""
     path = set_path(config.out, name, purpose)
     if not path.exists():
-        return None
+        return False
     found = Branches.open(path)
-    wanted = {"task": name, "purpose": purpose, "seed": config.seed, "states": config.sizes[purpose][0],
-              "futures": config.sizes[purpose][1], "horizon": config.horizon}  # fmt: skip
-    own = {"task": found.spec.task, "purpose": found.spec.purpose, "seed": found.spec.seed,
-           "states": found.futures.shape[0], "futures": found.futures.shape[1],
-           "horizon": found.futures.shape[2]}  # fmt: skip
-    for key, value in wanted.items():
-        if own[key] != value:
-            raise BranchError(
-                f"{path}: its {key} is {own[key]}, not {value}; choose another out, or delete that folder"
-            )
-    return found
+    own = (found.spec.task, found.spec.purpose, found.spec.seed, *found.futures.shape[:3])
+    wanted = (name, purpose, config.seed, *config.sizes[purpose], config.horizon)
+    names = ("scene", "purpose", "seed", "number of states", "number of futures", "horizon")
+    for what, has, wants in zip(names, own, wanted, strict=True):
+        if has != wants:
+            raise BranchError(f"{path}: its {what} is {has}, not {wants}; choose another out, or delete that folder")
+    return True
