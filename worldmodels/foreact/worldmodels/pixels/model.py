@@ -69,6 +69,9 @@ class PixelModel(nn.Module):
         signature: What it is made for.
 
     Attributes:
+        horizon: T.
+        futures: K.
+        context_signature: What `imagine` takes.
         rival: A predictor of one future, fitted to the same latents without changing them: what one future costs.
     """
 
@@ -84,6 +87,7 @@ class PixelModel(nn.Module):
         self.config, self.signature = config, signature
         self.horizon, self.futures = signature.horizon, config.predictor.codes
         latent, side = config.encoder.latent, signature.pictures.side
+        self.context_signature = signature.context(latent)
         robot, actions = len(signature.robot), len(signature.actions)
         self.encoder = FrameEncoder(config.encoder, side)
         sizes = PredictorSizes(2 * latent + robot, self.horizon, actions, len(signature.moments), latent)
@@ -159,7 +163,7 @@ class PixelModel(nn.Module):
         Raises:
             SignatureError: A shape or a type is wrong.
         """
-        self._check(context, actions)
+        self.context_signature.check(context, actions)
         found = self.predict(context, actions)
         outcomes = found.outcomes.repeat_interleave(self.signature.pictures.every, dim=2)
         return Futures(
@@ -197,18 +201,6 @@ class PixelModel(nn.Module):
         before = torch.cat([start, latents[:, :, :-1]], dim=2)
         share = (torch.arange(1, every + 1, device=latents.device) / every)[:, None]
         return torch.lerp(before[:, :, :, None], latents[:, :, :, None], share).flatten(2, 3)
-
-    def _check(self, context: Tensor, actions: Tensor) -> None:
-        elements = 2 * self.latent + len(self.signature.robot)
-        sizes = (self.horizon, len(self.signature.actions))
-        if context.ndim != 2 or context.shape[1] != elements:
-            raise SignatureError(f"context: expected (B, {elements}) from encode(), got {tuple(context.shape)}")
-        if actions.ndim != 3 or tuple(actions.shape[1:]) != sizes or len(actions) != len(context):
-            raise SignatureError(
-                f"actions: expected ({len(context)}, {sizes[0]}, {sizes[1]}), got {tuple(actions.shape)}"
-            )
-        if not (context.is_floating_point() and actions.is_floating_point()):
-            raise SignatureError(f"expected floating point, got {context.dtype} and {actions.dtype}")
 
     def _set(self, name: str, values: np.ndarray, axes: tuple[int, ...]) -> None:
         exact = torch.from_numpy(values).double()

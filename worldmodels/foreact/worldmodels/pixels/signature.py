@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from foreact.worldmodels.branches import Branches
-from foreact.worldmodels.models.signature import SignatureError
+from foreact.worldmodels.models.signature import Signature, SignatureError
 from foreact.worldmodels.pixels.pictures import PictureSpec, PixelBranches
 
 __all__ = ["LAST_OF_ROBOT", "PixelSignature", "proprioception"]
@@ -52,6 +52,16 @@ class PixelSignature:
         labels = tuple(int(each) for each in np.unique(np.concatenate(shown)))
         horizon = data.branches.actions.shape[1]
         return cls(spec.task, data.spec, _robot(data.branches), spec.actions, spec.rate_hz, horizon, labels)
+
+    def context(self, latent: int) -> Signature:
+        """What `FutureModel.imagine` takes: latents of both frames, latest first, then the robot's own elements.
+
+        Args:
+            latent: Elements of a latent.
+        """
+        seen = [f"{name}_{number}" for name in ("latent", "earlier") for number in range(latent)]
+        columns = (*seen, *self.robot)
+        return Signature(self.task, columns, tuple(range(latent)), self.actions, self.rate_hz, self.horizon)
 
     def require(self, data: PixelBranches, where: str) -> None:
         """Refuse a set that is not of this signature; its labels may differ.
