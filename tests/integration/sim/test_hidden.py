@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from foreact.sim.classic import TASKS
-from foreact.sim.hidden import latency, moving_distractor, scaled_friction, scaled_gain, scaled_mass
+from foreact.sim.hidden import (
+    latency,
+    moving_distractor,
+    scaled_friction,
+    scaled_gain,
+    scaled_joint_friction,
+    scaled_mass,
+    weak_commands,
+)
 from foreact.sim.random import WorldRandom
 from foreact.sim.task import Field, SimTask
 from foreact.sim.taskworlds import TaskWorlds
@@ -116,6 +125,67 @@ def test_worlds_that_were_not_late_hold_their_last_action() -> None:
     np.testing.assert_allclose(pushed(late, [4.0] * 3)[:, 0], np.array([0, 0, 1]) * 4 * DT / 2, atol=1e-6)
 
 
+def test_weak_commands_do_a_share_of_what_is_said() -> None:
+    fork = forked(weak_commands(0.25, 0.0, 0.0), seed=6)
+    weak = WorldRandom(6, 16).uniform(np.arange(16), 2)[:, 1] < 0.5
+    assert 0 < weak.sum() < 16
+    np.testing.assert_allclose(pushed(fork, [3.0] * 5)[-1], np.where(weak, 0.25, 1.0) * 3 * 5 * DT / 2, rtol=1e-5)
+    other = forked(weak_commands(0.25, 0.0, 0.0, elements=[1]), seed=6)  # that of the other actuator
+    np.testing.assert_allclose(pushed(other, [3.0] * 5)[-1], 3 * 5 * DT / 2, rtol=1e-5)
+
+
+def test_weak_commands_change_over_and_are_noisy_as_often_and_as_much_as_asked() -> None:
+    fork = forked(weak_commands(0.0, 0.1, 0.5), seed=6)
+    known, switched, sent = fork.views.hidden["weak_commands"], 0, []
+    for _ in range(500):
+        before = known.weak.copy()
+        fork.step(np.full((16, 2), 4.0, np.float32))
+        switched += int((before != known.weak).sum())
+        sent.append(fork.views.ctrl[:, 0] - np.where(known.weak, 0.0, 4.0))
+    assert switched / (500 * 16) == pytest.approx(0.1, abs=0.015)
+    assert np.std(sent) == pytest.approx(0.5, rel=0.03) and np.mean(sent) == pytest.approx(0, abs=0.02)
+
+
+def test_weak_commands_are_part_of_snapshots_and_forks_and_worlds_have_their_own() -> None:
+    fork = forked(weak_commands(0.3, 0.3, 0.5), seed=6)
+    pushed(fork, [1.0, 2.0])
+    kept = fork.snapshot()
+    first = pushed(fork, [3.0] * 8)
+    fork.restore(kept)
+    np.testing.assert_array_equal(pushed(fork, [3.0] * 8), first)
+    fork.restore(kept)
+    some = fork.fork(np.array([5, 11]), 1)  # what happens in a world does not depend on others
+    np.testing.assert_array_equal(pushed(some, [3.0] * 8), first[:, [5, 11]])
+    fork.restore(kept)
+    fork.views.hidden["weak_commands"].stream.drawn[:] += 1  # without its stream it goes another way
+    assert not np.allclose(pushed(fork, [3.0] * 8), first)
+    plain = TaskWorlds(TASK, 3, threads=1)
+    plain.reset(seeds=[1, 2, 3])
+    with pytest.raises(ValueError, match="weak_commands"):
+        plain.restore(kept, np.array([0]))
+
+
+def test_a_rusty_joint_slows_down() -> None:
+    rusty = SLIDER.replace('axis="1 0 0"/>', 'axis="1 0 0" damping="3"/>', 1)
+    worlds = TaskWorlds(replace(TASK, model=rusty), 1, threads=1)
+    worlds.reset()
+    fork = worlds.fork(np.array([0]), 16, [scaled_joint_friction(["x"], 2.0, 4.0, chance=0.5)], seed=3)
+    draw = WorldRandom(3, 16).uniform(np.arange(16), 2)
+    factor = np.where(draw[:, 0] < 0.5, 2 + 2 * draw[:, 1], 1.0)
+    assert (factor == 1).any() and (factor > 2).any()
+    # the end speed F / b
+    np.testing.assert_allclose(pushed(fork, [6.0] * 400)[-1], 6 / (3 * factor), rtol=1e-3)
+
+
+def test_a_distractor_may_stand_still_or_keep_to_some_headings() -> None:
+    fork = forked(moving_distractor("ball", 0.5, 1.0, headings=2, still=0.4), seed=1)
+    velocity = fork.views.hidden["distractor.ball"].velocity
+    speed = np.linalg.norm(velocity, axis=1)
+    assert 0 < (speed == 0).sum() < 16 and ((speed == 0) | (speed >= 0.5)).all()
+    np.testing.assert_allclose(velocity[:, [0, 2]], 0, atol=1e-12)
+    assert (velocity[:, 1] > 0).any() and (velocity[:, 1] < 0).any()
+
+
 def test_a_distractor_moves_to_and_fro_at_its_speed() -> None:
     fork = forked(moving_distractor("ball", 0.5, 1.0, reach=0.2), seed=1)
     places = [fork.views.mocap_pos[:, 0].copy()]
@@ -154,14 +224,15 @@ def test_a_snapshot_without_hidden_parameters_takes_them_away() -> None:
     worlds = TaskWorlds(TASK, 4)
     worlds.reset()
     kept, every = worlds.snapshot(), np.arange(4)
-    for event in (scaled_mass(["cart"], 0.5, 0.6), latency(2, 2), moving_distractor("ball", 1, 2)):
+    weak = weak_commands(0.3, 0.5, 0.5)
+    for event in (scaled_mass(["cart"], 0.5, 0.6), weak, latency(2, 2), moving_distractor("ball", 1, 2)):
         event(worlds.views, every, WorldRandom(0, 4))
     pushed(worlds, [1.0] * 4)
     late = worlds.snapshot()
     worlds.restore(kept)
     np.testing.assert_allclose(pushed(worlds, [1.0] * 4)[-1], 4 * DT / 2, rtol=1e-5)
     assert (worlds.views.mocap_pos == [1, 2, 3]).all()
-    with pytest.raises(ValueError, match="hidden.latency.delay"):
+    with pytest.raises(ValueError, match=r"hidden\.latency\.delay.*hidden\.weak_commands\.key"):
         TaskWorlds(TASK, 4).restore(late)
     latency(5)(worlds.views, every, WorldRandom(0, 4))
     with pytest.raises(ValueError, match="hidden.latency.ring3"):
@@ -188,6 +259,14 @@ def test_hidden_parameters_can_be_drawn_at_every_start() -> None:
         (lambda: latency(1, 2), "least=2, most=1"),
         (lambda: moving_distractor("ball", 2, 1), "slow <= fast"),
         (lambda: moving_distractor("cart", 1, 1), "not a mocap body"),
+        (lambda: moving_distractor("ball", 1, 1, headings=-1), "headings >= 0"),
+        (lambda: moving_distractor("ball", 1, 1, still=1.5), "in \\[0, 1\\], got 1.5"),
+        (lambda: weak_commands(-0.1), "gain"),
+        (lambda: weak_commands(0.3, 2.0), "switch"),
+        (lambda: weak_commands(0.3, 0.1, -1), "noise >= 0"),
+        (lambda: weak_commands(elements=[2]), "elements \\[2\\] of an action of 2"),
+        (lambda: scaled_joint_friction(["x"], 2, 1), "0 < low <= high"),
+        (lambda: scaled_joint_friction(["y"], 1, 2), "no such joint"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make: Any, told: str) -> None:

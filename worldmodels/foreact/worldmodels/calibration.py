@@ -148,7 +148,7 @@ def conformal_quantile(scores: np.ndarray, level: float) -> np.ndarray:
     # the smallest q with sum over states and futures of 1 / ((S + 1) M) [score <= q] >= level
     rank = int(np.ceil(level * (states + 1) * futures - 1e-9))
     if rank > states * futures:
-        need = int(np.ceil(level / (1 - level)))
+        need = int(np.ceil(level / (1 - level) - 1e-9))
         raise CalibrationError(f"{states} states are too few for intervals of {level:.0%}; {need} are needed")
     return np.sort(scores.reshape(states * futures, -1), axis=0)[rank - 1]
 
