@@ -47,7 +47,7 @@ class WorldModelConfig:
     Attributes:
         data: A set of true futures, or a folder with sets of one task; their purpose is `train`.
         out: Run folder; one that holds the same run is continued.
-        model: Which model, and its sizes.
+        worldmodel: Which model, and its sizes.
         optimisation: How it is fitted.
         seed: Of weights and sampling.
         device: `cpu`, `cuda` or `cuda:N`.
@@ -59,7 +59,7 @@ class WorldModelConfig:
 
     data: Path
     out: Path
-    model: AnyModelConfig = field(default_factory=CodesConfig)
+    worldmodel: AnyModelConfig = field(default_factory=CodesConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     seed: int = 0
     device: str = "cpu"
@@ -114,7 +114,7 @@ def _prepared(config: WorldModelConfig, group: Group) -> bool:
     new = not config.out.exists()
     if group.rank == 0:
         # what does not fit is refused before there is a run folder
-        config.model.build(Signature.of(load_sets(config.data)[0]))
+        config.worldmodel.build(Signature.of(load_sets(config.data)[0]))
         RunFolder.resume_or_create(config.out, "train-worldmodel", config, config.seed)
     if group.world > 1:
         torch.distributed.barrier()
@@ -137,7 +137,7 @@ def _train_process(config: WorldModelConfig, group: Group, progress: ProgressFn)
     sets = load_sets(config.data)
     signature, data = Signature.of(sets[0]), gather_sets(sets)
     torch.manual_seed(config.seed)
-    model = config.model.build(signature)
+    model = config.worldmodel.build(signature)
     model.prepare(data)
     device = group.device(config.device)
     trainer = Trainer(model.to(device), data, config.optimisation, config.seed, group, config.shard)
@@ -182,16 +182,16 @@ class _Fit:
             return
         config = self.config
         about = {"trained_on": str(config.data), "updates": self.trainer.step, "seed": config.seed}
-        save_model(config.out / "model", config.model, self.signature, tensors, about)
+        save_model(config.out / "model", config.worldmodel, self.signature, tensors, about)
 
 
 def _outcome(config: WorldModelConfig, wall_s: float, cpu_s: float) -> Outcome:
     rows = RunFolder.open(config.out).read_metrics()
     last = [row["loss"] for row in rows[-10:]]
-    model = config.model.build(Signature.of(load_sets(config.data)[0]))
+    model = config.worldmodel.build(Signature.of(load_sets(config.data)[0]))
     parameters = sum(each.numel() for each in model.parameters())
     figures = {
-        "model": config.model.kind,
+        "model": config.worldmodel.kind,
         "updates": config.optimisation.updates,
         "loss": sum(last) / max(1, len(last)),
         "parameters": parameters,
@@ -199,5 +199,11 @@ def _outcome(config: WorldModelConfig, wall_s: float, cpu_s: float) -> Outcome:
         "cpu_s": round(cpu_s, 1),
     }
     columns = ("model", "updates", "loss (last 10 logged)", "parameters", "wall [s]")
-    row = (config.model.kind, str(figures["updates"]), f"{figures['loss']:.4f}", f"{parameters:,}", f"{wall_s:.1f}")
+    row = (
+        config.worldmodel.kind,
+        str(figures["updates"]),
+        f"{figures['loss']:.4f}",
+        f"{parameters:,}",
+        f"{wall_s:.1f}",
+    )
     return Outcome(config.out / "model", figures, columns, (row,))

@@ -19,7 +19,7 @@ from foreact.worldmodels.losses.sigreg import random_lines, sigreg
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.ensemble import MeanEnsemble
 from foreact.worldmodels.models.layers import perceptron
-from foreact.worldmodels.models.outcomes import outcome_errors, outcome_targets
+from foreact.worldmodels.models.outcomes import outcome_targets, shared_outcome_errors
 from foreact.worldmodels.models.predictor import (
     Prediction,
     PredictorConfig,
@@ -195,11 +195,8 @@ class CodesModel(TrajectoryModel):
             drawn = self._imagined(prediction, self._noise(len(targets), draws))
             scores = energy_score(norm.positions(drawn.changes), drawn.log_weights, true)
             terms["energy"] = weights.energy * scores.mean()
-        wanted = outcome_targets(batch, norm)[:, :, None]
-        errors = outcome_errors(prediction.outcomes[:, None].expand(*shares.shape, -1, -1), wanted.expand(
-            *shares.shape, -1, -1
-        ))  # fmt: skip
-        terms["outcomes"] = weights.outcomes * (shares * errors).sum(-1).mean()
+        errors = shared_outcome_errors(shares, prediction.outcomes, outcome_targets(batch, norm))
+        terms["outcomes"] = weights.outcomes * errors
         return terms
 
     def _noise(self, states: int, draws: Draws) -> Tensor | None:

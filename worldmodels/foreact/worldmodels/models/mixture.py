@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.layers import perceptron
-from foreact.worldmodels.models.outcomes import OutcomeHead, outcome_targets
+from foreact.worldmodels.models.outcomes import outcome_targets, shared_outcome_errors
 from foreact.worldmodels.models.predictor import Prediction, PredictorConfig, PredictorSizes, build_predictor
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.trajectory import Imagined, TrajectoryModel
@@ -32,14 +32,12 @@ class MixtureConfig:
         predictor: Sizes; its codes are the components' means.
         latent: Elements that the encoder gives.
         encoder_width: Hidden width of the encoder.
-        outcome_width: Hidden width of the outcome head.
     """
 
     kind: Literal["mdn"] = "mdn"
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     latent: int = 64
     encoder_width: int = 256
-    outcome_width: int = 64
 
     def build(self, signature: Signature) -> MixtureModel:
         """A model with fresh weights."""
@@ -63,7 +61,6 @@ class MixtureModel(TrajectoryModel):
         # one deviation per component, step and element, scaled by what is seen
         self.deviation = nn.Parameter(torch.zeros(config.predictor.codes, steps, elements))
         self.size = nn.Linear(config.predictor.width, config.predictor.codes)
-        self.outcomes = OutcomeHead(signature, config.outcome_width)
 
     def predict(self, context: Tensor, actions: Tensor) -> Imagined:
         """Means of the components around one.
@@ -73,11 +70,10 @@ class MixtureModel(TrajectoryModel):
             actions: Around one, (B, T, A).
         """
         prediction: Prediction = self.predictor(self.encoder(context), actions)
-        outcomes = self.outcomes(context, actions, prediction.values)
-        return Imagined(prediction.values, F.log_softmax(prediction.logits, -1), outcomes)
+        return Imagined(prediction.values, F.log_softmax(prediction.logits, -1), prediction.outcomes)
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Negative log-likelihood per element, and that of the outcome head on true futures.
+        """Negative log-likelihood per element, and errors of outcomes, weighted by who is responsible for a future.
 
         Args:
             batch: States of this process, in units.
@@ -89,12 +85,14 @@ class MixtureModel(TrajectoryModel):
         prediction: Prediction = self.predictor(self.encoder(seen), chunk)
         log_scale = (self.deviation + self.size(prediction.hidden)[..., None, None]).clamp(-4, 4)
         likelihood = mixture_likelihood(prediction.values, log_scale, F.log_softmax(prediction.logits, -1), targets)
-        outcomes = self.outcomes.loss(seen, chunk, targets, outcome_targets(batch, norm))
-        return {"likelihood": -likelihood.mean() / targets[0, 0].numel(), "outcomes": 0.1 * outcomes}
+        shares = F.softmax(likelihood.detach(), -1)
+        whole = torch.logsumexp(likelihood, -1).mean() / targets[0, 0].numel()
+        outcomes = shared_outcome_errors(shares, prediction.outcomes, outcome_targets(batch, norm))
+        return {"likelihood": -whole, "outcomes": 0.1 * outcomes}
 
 
 def mixture_likelihood(means: Tensor, log_scale: Tensor, log_weights: Tensor, truth: Tensor) -> Tensor:
-    """Log p of true futures under a mixture of diagonal Gaussians, constants left out, (B, M).
+    """Log p of true futures together with each component, constants left out, (B, M, K); diagonal Gaussians.
 
     Args:
         means: (B, K, T, O).
@@ -107,5 +105,4 @@ def mixture_likelihood(means: Tensor, log_scale: Tensor, log_weights: Tensor, tr
     # sum (y - x)^2 / s^2 = sum y^2 / s^2 - 2 sum y x / s^2 + sum x^2 / s^2
     squares = true.square() @ precision.transpose(1, 2) - 2 * true @ (precision * centre).transpose(1, 2)
     squares = squares + (precision * centre.square()).sum(-1)[:, None]
-    component = log_weights[:, None] - squares.clamp_min(0) / 2 - log_scale.flatten(2).sum(-1)[:, None]
-    return torch.logsumexp(component, -1)
+    return log_weights[:, None] - squares.clamp_min(0) / 2 - log_scale.flatten(2).sum(-1)[:, None]

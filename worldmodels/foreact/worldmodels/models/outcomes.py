@@ -15,7 +15,7 @@ from foreact.worldmodels.models.normaliser import Normaliser
 from foreact.worldmodels.models.predictor import OUTCOMES
 from foreact.worldmodels.models.signature import Signature
 
-__all__ = ["OutcomeHead", "outcome_errors", "outcome_targets"]
+__all__ = ["OutcomeHead", "outcome_errors", "outcome_targets", "shared_outcome_errors"]
 
 
 def outcome_targets(batch: Batch, normaliser: Normaliser) -> Tensor:
@@ -33,6 +33,19 @@ def outcome_errors(outcomes: Tensor, targets: Tensor) -> Tensor:
     events = F.binary_cross_entropy_with_logits(outcomes[..., :2], targets[..., :2], reduction="none").sum(-1)
     reward = (outcomes[..., 2] - targets[..., 2]).square() / 2
     return (events + reward).mean(-1)
+
+
+def shared_outcome_errors(shares: Tensor, outcomes: Tensor, targets: Tensor) -> Tensor:
+    """Mean over states and true futures of the errors of all futures, weighted.
+
+    Args:
+        shares: Weights that add up to 1, (B, M, K).
+        outcomes: Of the imagined futures, (B, K, T, 3).
+        targets: Of the true ones, (B, M, T, 3).
+    """
+    every = (*shares.shape, -1, -1)
+    errors = outcome_errors(outcomes[:, None].expand(every), targets[:, :, None].expand(every))
+    return (shares * errors).sum(-1).mean()
 
 
 class OutcomeHead(nn.Module):

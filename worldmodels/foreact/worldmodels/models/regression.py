@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from foreact.worldmodels.losses.codes import mean_squares
@@ -188,7 +189,7 @@ class DeterministicModel(TrajectoryModel):
             actions: Around one, (B, T, A).
         """
         prediction: Prediction = self.predictor(self.encoder(context), actions)
-        return Imagined(prediction.values, even_log_weights(prediction.values), prediction.outcomes)
+        return Imagined(prediction.values, F.log_softmax(prediction.logits, -1), prediction.outcomes)
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Mean distance (the energy score of one future), squares, outcomes.
