@@ -31,12 +31,14 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
     ways = list(first["latency"])
     _bars(times, ways, [first["latency"][way]["cpu_ms"] for way in ways], "CPU time of one inference [ms]", "{:.2f}")
     rates = [figures["success"][name] for name in VARIANTS]
-    _bars(success, VARIANTS, [rate["success"] for rate in rates], "closed-loop success", "{:.3f}")
+    _bars(success, VARIANTS, [rate["success"] for rate in rates], "closed-loop success", "")
+    for place, rate in enumerate(rates):
+        success.text(rate["high"] + 0.03, place, f"{rate['success']:.3f}", va="center", fontsize=8)
     spread = [[r["success"] - r["low"] for r in rates], [r["high"] - r["success"] for r in rates]]
     success.errorbar(
         [r["success"] for r in rates], range(len(rates)), xerr=spread, fmt="none", ecolor="#222", capsize=3
     )
-    success.set_xlim(0, 1.12)
+    success.set_xlim(0, 1.2)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     write_bytes_atomic(path, content.getvalue())
@@ -45,7 +47,7 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
 def _bars(axes: Any, names: Sequence[str], values: Sequence[float], title: str, form: str) -> None:
     colours = [next((c for key, c in COLOURS.items() if name.split()[-1] == key), OTHER) for name in names]
     drawn = axes.barh(range(len(names)), values, color=colours)
-    axes.bar_label(drawn, [form.format(value) for value in values], padding=14, fontsize=8)
+    axes.bar_label(drawn, [form.format(value) for value in values], padding=4, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_title(title, fontsize=10)
