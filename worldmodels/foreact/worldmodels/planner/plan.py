@@ -194,7 +194,7 @@ class _Search:
         """Futures of one chunk, if there is time."""
         if not self._has_time():
             return None
-        with torch.no_grad():
+        with torch.inference_mode():
             return self._imagine(torch.from_numpy(chunk[None]))
 
     def answer(
@@ -212,7 +212,7 @@ class _Search:
 
     def _score_slice(self, chunks: np.ndarray) -> None:
         before = self._clock()
-        with torch.no_grad():
+        with torch.inference_mode():
             given = torch.from_numpy(chunks)
             futures = self._imagine(given)
             if len(futures.log_weights) != len(chunks):

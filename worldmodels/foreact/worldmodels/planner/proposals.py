@@ -6,6 +6,7 @@ Shape letters: n = samples of the policy, N = candidates, T = control steps, A =
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -91,17 +92,19 @@ def shifted(plan: np.ndarray, executed: int) -> np.ndarray:
     return plan[steps]
 
 
-def coloured_noise(
-    shape: tuple[int, int, int], spread: float, memory: float, random: np.random.Generator
-) -> np.ndarray:
+def coloured_noise(shape: tuple[int, ...], spread: float, memory: float, random: np.random.Generator) -> np.ndarray:
     """Noise of an Ornstein-Uhlenbeck process in its stationary state, float32 (N, T, A)."""
-    fresh = random.standard_normal(shape).astype(np.float32)
-    noise = np.empty_like(fresh)
-    noise[:, 0] = fresh[:, 0]
-    for step in range(1, shape[1]):
-        # x_t = m x_{t-1} + sqrt(1 - m^2) e_t keeps the variance
-        noise[:, step] = memory * noise[:, step - 1] + np.sqrt(1 - memory**2) * fresh[:, step]
-    return spread * noise
+    return spread * (_memory(shape[1], memory) @ random.standard_normal(shape, np.float32))
+
+
+@lru_cache(maxsize=8)
+def _memory(steps: int, memory: float) -> np.ndarray:
+    """What turns white noise into noise with a memory, float32 (T, T)."""
+    # x_0 = e_0, x_t = m x_{t-1} + sqrt(1 - m^2) e_t: the variance stays 1
+    age = np.arange(steps)[:, None] - np.arange(steps)
+    matrix = np.where(age >= 0, memory ** np.abs(age), 0.0)
+    matrix[:, 1:] *= np.sqrt(1 - memory**2)
+    return matrix.astype(np.float32)
 
 
 def _checked(samples: np.ndarray) -> np.ndarray:

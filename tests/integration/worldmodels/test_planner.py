@@ -1,0 +1,142 @@
+"""The planner where the real parts run: the simulator as oracle, episodes, states with something to collide with."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from foreact.sim.taskworlds import TaskWorlds
+from foreact.worldmodels.planner.closed_loop import ClosedLoopConfig, closed_loop
+from foreact.worldmodels.planner.episodes import Choice, Request, live_worlds, run_episodes
+from foreact.worldmodels.planner.execution import ExecutionConfig
+from foreact.worldmodels.planner.oracle import SimulatorOracle
+from foreact.worldmodels.planner.plan import PlannerConfig
+from foreact.worldmodels.planner.policies import ClonedConfig, ScriptedConfig, Situation
+from foreact.worldmodels.planner.proposals import ProposalConfig
+from foreact.worldmodels.planner.risk import RiskConfig, risk_choice
+from foreact.worldmodels.scenes import scene
+
+PASSER = scene("arm-reach-passer")
+FEW = ProposalConfig(samples=3, shaken=3, straight=2, last=0)
+
+
+@pytest.fixture
+def worlds() -> TaskWorlds:
+    return live_worlds(PASSER, 6, 1000)
+
+
+def situation(worlds: TaskWorlds) -> Situation:
+    every = np.arange(len(worlds))
+    return Situation(worlds, every, np.array(worlds.restore(worlds.snapshot())), np.stack([every, every], 1))
+
+
+def chunks(worlds: TaskWorlds, count: int) -> np.ndarray:
+    return ScriptedConfig().build(PASSER, 16, 0).sample(situation(worlds), count)
+
+
+def test_the_oracle_leaves_the_worlds_alone_and_repeats_itself(worlds: TaskWorlds) -> None:
+    given = chunks(worlds, 2)
+    before, place = worlds.snapshot(), np.array(worlds.views.qpos)
+    oracle = SimulatorOracle(PASSER, futures=3, seed=7)
+    first = oracle.imagine(worlds, np.arange(6), given)
+    again = oracle.imagine(worlds, np.arange(6), given)
+    other = SimulatorOracle(PASSER, futures=3, seed=8).imagine(worlds, np.arange(6), given)
+    assert first.values.shape == (12, 3, 16, 30)
+    torch.testing.assert_close(first.log_weights.exp().sum(1), torch.ones(12))
+    assert torch.equal(first.values, again.values) and not torch.equal(first.values, other.values)
+    np.testing.assert_array_equal(worlds.views.qpos, place)
+    for name, values in worlds.snapshot().arrays.items():
+        np.testing.assert_array_equal(values, before.arrays[name])
+
+
+def test_all_candidates_of_a_state_meet_the_same_draws(worlds: TaskWorlds) -> None:
+    same = np.repeat(chunks(worlds, 1), 2, axis=1)
+    oracle = SimulatorOracle(PASSER, futures=3)
+    found = oracle.imagine(worlds, np.arange(6), same).values.reshape(6, 2, 3, 16, 30)
+    assert torch.equal(found[:, 0], found[:, 1])
+    assert not torch.equal(found[:, 0, 0], found[:, 0, 1])  # but the futures of one differ
+    # what is asked for one world alone is what is asked for it among others
+    alone = oracle.imagine(worlds, np.array([0]), same[:1])
+    assert torch.equal(alone.values[0], found[0, 0])
+
+
+def test_a_policy_gives_the_same_samples_for_the_same_seeds(worlds: TaskWorlds) -> None:
+    clone = ClonedConfig(updates=3, demonstrations=2).build(PASSER, 16, 0)
+    for policy in (ScriptedConfig().build(PASSER, 16, 0), clone):
+        first, again = (policy.sample(situation(worlds), 3) for _ in range(2))
+        assert first.shape == (6, 3, 16, 4) and first.dtype == np.float32 and abs(first).max() <= 1
+        np.testing.assert_array_equal(first, again)
+        assert (first[:, 0] != first[:, 1]).any() and (first[0] != first[1]).any()
+
+
+def followed(execution: ExecutionConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Plans made where the futures are right, and where the hand is imagined 10 cm beside."""
+    made = []
+    for wrong in (0.0, 0.1):
+        worlds = live_worlds(PASSER, 8, 1000)
+        policy, oracle = ScriptedConfig().build(PASSER, 16, 0), SimulatorOracle(PASSER, futures=6)
+
+        def sample(
+            live: TaskWorlds, ids: np.ndarray, seen: np.ndarray, step: int, policy: object = policy
+        ) -> np.ndarray:
+            assert hasattr(policy, "sample")
+            return policy.sample(Situation(live, ids, seen, np.stack([ids, ids + step], 1)), 1)
+
+        def choose(request: Request, wrong: float = wrong, oracle: SimulatorOracle = oracle) -> Choice:
+            futures = oracle.at(request.worlds, request.world)(torch.from_numpy(request.samples[:1]))
+            values = futures.values.clone()
+            values[..., 5:, 18] += wrong  # from the sixth step on
+            return Choice(request.samples[0], replace(futures, values=values))
+
+        radii = np.full(16, 0.06)
+        episodes = run_episodes(PASSER, worlds, sample, choose, execution, radii)
+        made.append(episodes.steps / episodes.plans)
+    return made[0], made[1]
+
+
+def test_a_plan_ends_early_where_reality_leaves_its_futures() -> None:
+    right, wrong = followed(ExecutionConfig(shortest=2, longest=12))
+    assert right.mean() > 1.3 * wrong.mean() and wrong.mean() < 8
+    right, wrong = followed(ExecutionConfig(shortest=2, longest=12, adaptive=False))
+    np.testing.assert_array_equal(right, wrong)  # the control: a fixed length does not notice
+
+
+def test_choosing_by_true_futures_avoids_collisions(tmp_path: Path) -> None:
+    config = RiskConfig(
+        out=tmp_path / "risk", states=40, seed=1000, proposals=FEW, oracle_futures=4, judges=4, resamples=200
+    )
+    found = risk_choice(config)
+    written = json.loads((tmp_path / "risk" / "risk.json").read_text())
+    collision = {name: each["value"] for name, each in written["collision"].items()}
+    assert collision["oracle mean"] < 0.6 * min(collision["random"], collision["policy"])
+    assert written["progress"]["oracle mean"]["value"] > written["progress"]["random"]["value"]
+    assert [row[0] for row in found.rows] == ["random", "policy", "oracle mean", "oracle CVaR"]
+    assert (tmp_path / "risk" / "risk.png").stat().st_size > 5000
+
+
+def test_a_planner_with_the_simulators_futures_helps_a_policy(tmp_path: Path) -> None:
+    config = ClosedLoopConfig(
+        out=tmp_path / "plan", scene="arm-reach", arms=("policy", "oracle"), episodes=16, seeds=1, seed=1000,
+        policy=ScriptedConfig(bias=0.5, noise=0.5), oracle_futures=2,
+        planner=PlannerConfig(proposals=FEW, refine=4), execution=ExecutionConfig(longest=12),
+    )  # fmt: skip
+    found = closed_loop(config)
+    arms = json.loads((tmp_path / "plan" / "plan.json").read_text())["arms"]
+    assert arms["oracle"]["success"] > arms["policy"]["success"] + 0.2
+    assert arms["policy"]["gain"] == 0 and len(found.rows) == 2
+    assert (tmp_path / "plan" / "plan.png").stat().st_size > 5000
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="arms futures, shuffled need worldmodel=FOLDER"):
+        ClosedLoopConfig(arms=("policy", "futures", "shuffled"))
+    with pytest.raises(ValueError, match="`policy` must be among them"):
+        ClosedLoopConfig(arms=("oracle",))
+    with pytest.raises(ValueError, match=r"no checkpoint in .*nothing"):
+        closed_loop(ClosedLoopConfig(worldmodel=tmp_path / "nothing", out=tmp_path))
+    with pytest.raises(ValueError, match="widen it"):
+        risk_choice(RiskConfig(out=tmp_path, states=30, left=(5.0, 6.0)))
+    assert not list(tmp_path.iterdir())
