@@ -94,7 +94,7 @@ class PixelTrainer:
         terms = pixel_losses(self.model, batch, self.config.loss, generator)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
-            found = {name: float(value) for name, value in terms.items()}
+            found = {name: float(value.detach()) for name, value in terms.items()}
             raise FloatingPointError(f"update {self.step}: the loss is not finite: {found}; lower learning_rate")
         for group in self._optimiser.param_groups:
             group["lr"] = self.config.rate(self.step)
