@@ -10,6 +10,7 @@ import pytest
 
 from foreact.sim.tabletop import EXPERTS, TASKS
 from foreact.sim.tabletop.arm import STEP, WORKSPACE, aim, hand_position, joint_targets
+from foreact.sim.tabletop.passer import touched
 from foreact.sim.tabletop.scenes import CUBE
 from foreact.sim.tabletop.tasks import hand, handle, position
 from foreact.sim.taskworlds import TaskWorlds
@@ -128,3 +129,16 @@ def test_the_drawer_handle_is_where_the_engine_puts_it() -> None:
     made.backend.forward(fresh="velocity")
     np.testing.assert_allclose(handle(made.views), site, atol=1e-12)
     assert (made.views.qpos[:, 9] > 0.15).all()
+
+
+def test_a_ball_in_the_way_is_touched_and_stops_the_hand() -> None:
+    made = worlds("arm-reach-passer", 2)
+    made.views.mocap_pos[0, 1] = hand(made.views)[0] + [0.09, 0, 0]
+    made.views.mocap_pos[1, 1] = [0.5, 0.5, 0.2]
+    start, ahead, seen = hand(made.views).copy(), np.array([[1, 0, 0, 1]] * 2, np.float32), []
+    for _ in range(15):
+        made.step(ahead)
+        seen.append(touched(made.views).copy())
+    assert not seen[0].any() and seen[-1].tolist() == [True, False]
+    went = hand(made.views)[:, 0] - start[:, 0]
+    assert went[0] < 0.09 and went[1] > 0.2

@@ -76,17 +76,21 @@ def test_only_who_meets_the_passer_touches_it() -> None:
 
 def test_who_watches_sees_the_worlds_at_their_times() -> None:
     seen: dict[int, list[tuple[int, np.ndarray]]] = {}
-    places = {}
+    places, times = {}, {}
 
     def watch(step: int, worlds: TaskWorlds, states: np.ndarray) -> None:
         seen.setdefault(step, []).append((len(worlds), states.copy()))
         places[step, tuple(states)] = worlds.views.qpos[:, :9].copy()
+        times[step, states[0]] = worlds.views.time[:].ravel() + 0
 
     found = make_branches(scene("arm-push"), "train", 5, 3, SEED, horizon=4, worlds=9, watch=watch)
     assert list(seen) == [-4, 0, 1, 2, 3, 4]
     for step, calls in seen.items():
         assert [count for count, _ in calls] == ([3, 2] if step < 1 else [9, 6])
         assert sorted(np.concatenate([states for _, states in calls])) == list(range(5))
+    for (step, first), time in times.items():
+        passed = step / found.spec.rate_hz
+        np.testing.assert_allclose(time - times[0, first].repeat(len(time) // len(times[0, first])), passed, atol=1e-6)
     for (step, states), qpos in places.items():
         if step == 0:
             np.testing.assert_allclose(qpos, found.context[list(states), :9], rtol=1e-6)
