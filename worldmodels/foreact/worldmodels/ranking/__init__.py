@@ -1,0 +1,1 @@
+"""How well success imagined by a world model orders policies as the simulator does."""
