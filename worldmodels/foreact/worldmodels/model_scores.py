@@ -54,13 +54,14 @@ class Forecast:
     reward: np.ndarray
 
 
-def forecast(model: FutureModel, branches: Branches, *, shuffle_actions: bool = False) -> Forecast:
+def forecast(model: FutureModel, branches: Branches, *, shuffle_actions: bool = False, device: str = "cpu") -> Forecast:
     """Let a model imagine the futures of all states of a set.
 
     Args:
         model: Who imagines.
         branches: Which states.
         shuffle_actions: Give every state the chunk of another one: who uses actions gets worse.
+        device: Where the model is.
 
     Raises:
         BranchError: The model's chunk is not that of the set, its answer does not fit, or is not finite.
@@ -69,7 +70,7 @@ def forecast(model: FutureModel, branches: Branches, *, shuffle_actions: bool = 
         raise BranchError(f"the model imagines {model.horizon} steps, the set has {branches.actions.shape[1]}")
     states = len(branches)
     chosen = np.roll(np.arange(states), states // 2) if shuffle_actions else np.arange(states)
-    parts = [_imagined(model, branches, chosen, slice(at, at + BATCH)) for at in range(0, states, BATCH)]
+    parts = [_imagined(model, branches, chosen, slice(at, at + BATCH), device) for at in range(0, states, BATCH)]
     values, weights, success, contact, reward = (np.concatenate(each) for each in zip(*parts, strict=True))
     wanted = (states, model.futures, *branches.futures.shape[2:])
     if values.shape != wanted:
@@ -79,7 +80,9 @@ def forecast(model: FutureModel, branches: Branches, *, shuffle_actions: bool = 
     return Forecast(values, weights, success, contact, reward)
 
 
-def calibrate(model: FutureModel, branches: Branches, levels: Sequence[float] = LEVELS) -> Calibration:
+def calibrate(
+    model: FutureModel, branches: Branches, levels: Sequence[float] = LEVELS, *, device: str = "cpu"
+) -> Calibration:
     """Conformal margins for the tracked elements, from a set made to calibrate on.
 
     Raises:
@@ -88,7 +91,7 @@ def calibrate(model: FutureModel, branches: Branches, levels: Sequence[float] = 
     """
     if branches.spec.purpose != "calibrate":
         raise BranchError(f"calibrate on a set made for it, not on one made to {branches.spec.purpose}")
-    found = forecast(model, branches)
+    found = forecast(model, branches, device=device)
     return fit_calibration(_tracked(found, branches), found.weights, branches.positions, levels)
 
 
@@ -98,6 +101,7 @@ def score_model(
     calibration: Calibration | None = None,
     *,
     shuffle_actions: bool = False,
+    device: str = "cpu",
 ) -> dict[str, float]:
     """Every figure of the benchmark for one model on one set.
 
@@ -106,6 +110,7 @@ def score_model(
         branches: What really happened.
         calibration: Of this model; without it coverage is that of its own intervals.
         shuffle_actions: The control: every state with another one's chunk.
+        device: Where the model is.
 
     Returns:
         Figures by name: `energy_score`, `crps`, `min_ade`, `min_fde` [m]; `coverage_50`, `_80` and `_95`, with `_raw`
@@ -117,7 +122,8 @@ def score_model(
     Raises:
         BranchError: Model and set do not fit.
     """
-    return score_forecast(forecast(model, branches, shuffle_actions=shuffle_actions), branches, calibration)
+    found = forecast(model, branches, shuffle_actions=shuffle_actions, device=device)
+    return score_forecast(found, branches, calibration)
 
 
 def score_forecast(found: Forecast, branches: Branches, calibration: Calibration | None = None) -> dict[str, float]:
@@ -168,10 +174,12 @@ def gap_closed(energy: float, deterministic: float, floor: float) -> float:
     return (deterministic - energy) / (deterministic - floor)
 
 
-def _imagined(model: FutureModel, branches: Branches, chosen: np.ndarray, part: slice) -> tuple[np.ndarray, ...]:
+def _imagined(
+    model: FutureModel, branches: Branches, chosen: np.ndarray, part: slice, device: str
+) -> tuple[np.ndarray, ...]:
     with torch.no_grad():
-        context = torch.from_numpy(branches.context[part])
-        futures = model.imagine(context, torch.from_numpy(branches.actions[chosen[part]]))
+        context, actions = branches.context[part], branches.actions[chosen[part]]
+        futures = model.imagine(torch.from_numpy(context).to(device), torch.from_numpy(actions).to(device))
         weights = futures.log_weights.exp().double().cpu().numpy()
         means = (futures.success, futures.contact, futures.reward)
         probabilities = [np.einsum("sk,skt->st", weights, each.double().cpu().numpy()) for each in means]
