@@ -29,7 +29,8 @@ class PixelOptimisation:
     Attributes:
         updates: Updates in all.
         states: States of an update.
-        futures: Pictured futures of each of them.
+        futures: Pictured futures of each of them, drawn anew for each update; many states with one future each teach
+            more than few with many, whose latents lie so near each other that SIGReg sees a few heaps.
         learning_rate: Peak of the cosine schedule.
         warmup: Updates until the peak.
         weight_decay: AdamW's.
@@ -41,8 +42,8 @@ class PixelOptimisation:
 
     updates: int = 1500
     states: int = 32
-    futures: int = 2
-    learning_rate: float = 1e-3
+    futures: int = 1
+    learning_rate: float = 2e-3
     warmup: int = 50
     weight_decay: float = 1e-4
     loss: PixelLossWeights = field(default_factory=PixelLossWeights)

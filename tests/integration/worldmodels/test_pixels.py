@@ -1,0 +1,170 @@
+"""Pictured futures of a real scene, drawn, learnt from and judged; small, so that the figures are only told apart."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from foreact.worldmodels.branches import BranchError
+from foreact.worldmodels.branching import make_branches
+from foreact.worldmodels.checkpoint import CheckpointError
+from foreact.worldmodels.models.predictor import PredictorConfig
+from foreact.worldmodels.pixels.checkpoint import load_pixel_model
+from foreact.worldmodels.pixels.decoder import DecoderConfig
+from foreact.worldmodels.pixels.drawing import DrawConfig, draw_futures
+from foreact.worldmodels.pixels.encoder import EncoderConfig
+from foreact.worldmodels.pixels.evaluate import PixelEvaluationConfig, evaluate_pixels
+from foreact.worldmodels.pixels.model import PixelModelConfig
+from foreact.worldmodels.pixels.objective import PixelLossWeights
+from foreact.worldmodels.pixels.pictures import PictureSpec, PixelBranches
+from foreact.worldmodels.pixels.train import PixelTrainConfig, train_pixels
+from foreact.worldmodels.pixels.trainer import PixelOptimisation
+from foreact.worldmodels.scenes import scene
+
+SPEC = PictureSpec(side=16, every=8)
+MODEL = PixelModelConfig(
+    EncoderConfig(latent=8, channels=(8, 12), hidden=32),
+    DecoderConfig((8, 8)),
+    PredictorConfig(width=32, depth=1, codes=2, code_width=16),
+)
+
+
+def drawn(out: Path, purpose: Any, states: int, **changes: Any) -> DrawConfig:
+    return DrawConfig(out, "arm-push", purpose, states, 3, 2, 5, SPEC, **{"batch": 4, **changes})
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictured")
+    draw_futures(drawn(folder / "train", "train", 24, batch=24))
+    draw_futures(drawn(folder / "test", "test", 12, batch=12))
+    return folder
+
+
+def test_pictures_are_of_the_states_that_the_seed_makes(sets: Path) -> None:
+    data = PixelBranches.open(sets / "test")
+    plain = make_branches(scene("arm-push"), "test", 12, 3, 5)
+    assert np.array_equal(data.branches.futures, plain.futures)
+    assert np.array_equal(data.branches.actions, plain.actions)
+    assert (data.pictured, data.later["rgb"].shape) == (2, (12, 2, 2, 16, 16, 3))
+    # the table is seen in all, and pictures change where the tracked things move
+    assert all((values == 2).any() for values in data.seen["segmentation"][:, 1])
+    way = np.linalg.norm(data.branches.positions[:, :2, -1, :3] - data.branches.context[:, None, 18:21], axis=-1)
+    changed = (data.later["rgb"][:, :, -1] != data.seen["rgb"][:, None, 1]).mean((2, 3, 4))
+    assert changed[way > 0.1].mean() > 2 * changed[way < 0.02].mean()
+    assert (changed[way > 0.1] > 0).mean() > 0.9
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_a_drawing_that_was_stopped_goes_on_and_another_one_is_refused(sets: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 8:
+            raise Stopped
+
+    config = drawn(tmp_path / "set", "test", 12)
+    with pytest.raises(Stopped):
+        draw_futures(config, stop)
+    parts = tmp_path / "set.parts"
+    assert sorted(each.suffix for each in parts.iterdir()) == [".json", ".safetensors", ".safetensors"]
+    with pytest.raises(BranchError, match="another set"):
+        draw_futures(drawn(tmp_path / "set", "test", 12, pictured=3))
+    outcome = draw_futures(config)
+    assert outcome.figures["frames_drawn"] == 4 * (2 + 2 * 2) and not parts.exists()
+    one, other = PixelBranches.open(tmp_path / "set"), PixelBranches.open(sets / "test")
+    for name in one.later:
+        assert np.array_equal(one.seen[name], other.seen[name]) and np.array_equal(one.later[name], other.later[name])
+    assert draw_futures(config).figures["frames_drawn"] == 0
+    with pytest.raises(BranchError, match="states is 12, asked for 13"):
+        draw_futures(drawn(tmp_path / "set", "test", 13))
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 4:
+            raise Stopped
+
+    config = drawn(tmp_path / "set", "test", 8)
+    with pytest.raises(Stopped):
+        draw_futures(config, stop)
+    part = tmp_path / "set.parts" / "part-00000.safetensors"
+    part.write_bytes(part.read_bytes()[:-5])
+    with pytest.raises(BranchError, match="part-00000.safetensors is damaged"):
+        draw_futures(config)
+
+
+def fitted(sets: Path, out: Path, updates: int, **changes: Any) -> PixelTrainConfig:
+    loss = PixelLossWeights(lines=16, drawn=8)
+    optimisation = PixelOptimisation(updates=updates, states=8, futures=2, warmup=4, loss=loss)
+    return PixelTrainConfig(
+        sets / "train", out, MODEL, optimisation, **{"seed": 3, "checkpoint_every": 2, "log_every": 2, **changes}
+    )
+
+
+def weights(run: Path) -> Mapping[str, torch.Tensor]:
+    return load_pixel_model(run).state_dict()
+
+
+def test_a_killed_run_ends_as_an_unbroken_one(sets: Path, tmp_path: Path) -> None:
+    train_pixels(fitted(sets, tmp_path / "whole", 6))
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 4:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_pixels(fitted(sets, tmp_path / "killed", 6), stop)
+    assert not (tmp_path / "killed" / "model").exists()
+    train_pixels(fitted(sets, tmp_path / "killed", 6))
+    whole, killed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(value, killed[name]) for name, value in whole.items())
+    metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "killed")]
+    assert metrics[0] == metrics[1]
+    with pytest.raises(ValueError, match="another run"):
+        train_pixels(fitted(sets, tmp_path / "killed", 6, seed=4))
+
+
+def test_a_model_is_judged_and_drawn(sets: Path, tmp_path: Path) -> None:
+    train_pixels(fitted(sets, tmp_path / "run", 60))
+    config = PixelEvaluationConfig(tmp_path / "run", sets / "test", sets / "train", tmp_path / "judged", speed=False)
+    outcome = evaluate_pixels(config)
+    figures: Any = outcome.figures
+    assert len(outcome.rows) == 5 and figures["states"] == 12
+    energy = figures["energy_score"]
+    assert energy["model"] < energy["copy_last"] and energy["floor"] < energy["model"]
+    assert figures["effective_rank"] > 2
+    assert figures["psnr_moved_db"]["true latents"] > figures["psnr_moved_db"]["last frame"]
+    from PIL import Image
+
+    with Image.open(tmp_path / "judged" / "futures.png") as sheet:
+        assert sheet.size[0] > 6 * 32 and np.asarray(sheet).std() > 10
+    only = evaluate_pixels(PixelEvaluationConfig(**{**vars(config), "kinds": ("depth",)})).figures
+    assert only["energy_score"] != figures["energy_score"]
+    with pytest.raises(ValueError, match="heat"):
+        evaluate_pixels(PixelEvaluationConfig(**{**vars(config), "kinds": ("heat",)}))
+
+
+def test_wrong_data_and_models_are_refused_and_leave_nothing(sets: Path, tmp_path: Path) -> None:
+    with pytest.raises(BranchError, match="for 'test', expected 'train'"):
+        train_pixels(PixelTrainConfig(sets / "test", tmp_path / "run", MODEL))
+    with pytest.raises(ValueError, match="picture 2 futures"):
+        train_pixels(PixelTrainConfig(sets / "train", tmp_path / "run", MODEL, PixelOptimisation(futures=5)))
+    with pytest.raises(BranchError, match="not a set"):
+        train_pixels(PixelTrainConfig(tmp_path / "nothing", tmp_path / "run", MODEL))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        evaluate_pixels(PixelEvaluationConfig(tmp_path, sets / "test", sets / "train", tmp_path / "judged"))
+    train_pixels(fitted(sets, tmp_path / "run", 2))
+    with pytest.raises(BranchError, match="data is for 'train'"):
+        evaluate_pixels(PixelEvaluationConfig(tmp_path / "run", sets / "train", sets / "train", tmp_path / "judged"))
+    shutil.copytree(sets / "test" / "branches", tmp_path / "plain")
+    with pytest.raises(BranchError, match="not a set of pictured futures"):
+        evaluate_pixels(
+            PixelEvaluationConfig(tmp_path / "run", tmp_path / "plain", sets / "train", tmp_path / "judged")
+        )
