@@ -108,12 +108,12 @@ def test_the_command_orders_policies_and_its_control_does_not(tmp_path: Path, mo
         "arm-reach",
         episodes=24,
         repeats=2,
-        stages=(0, 10, 60, 120, 250, 400),
+        stages=(0, 30, 80, 150, 400, 800),
         clones=1,
     )
     figures: Any = ranking(config).figures
     assert figures["policies"] == 12
-    assert figures["ranking_spearman"] > 0.8
+    assert figures["ranking_spearman"] > 0.7
     (control,) = figures["shuffled_actions"]
     assert control["spearman"] < 0.6
     assert json.loads((tmp_path / "out" / "ranking.json").read_text())["policies"] == 12
