@@ -10,7 +10,7 @@ from torch import Tensor
 from foreact.worldmodels.branches import BranchError, Branches, BranchSpec
 from foreact.worldmodels.calibration import CalibrationError
 from foreact.worldmodels.futures import Futures
-from foreact.worldmodels.model_scores import calibrate, energy_floor, gap_closed, score_model
+from foreact.worldmodels.model_scores import calibrate, energy_floor, gap_closed, score_model, score_truth
 from foreact.worldmodels.scenes import scene
 
 STATES, FUTURES, STEPS = 60, 8, 4
@@ -72,6 +72,13 @@ def test_who_knows_both_futures_is_at_the_floor() -> None:
     assert figures["contact_brier"] == pytest.approx(0.25) and figures["success_brier"] == 0
     assert gap_closed(figures["energy_score"], one, floor) == pytest.approx(1, abs=1e-4)
     assert one == pytest.approx(2 * floor, rel=1e-5)  # two points: E d(X, X') / 2 is half of the way
+
+
+def test_true_futures_forecast_the_others() -> None:
+    figures, branches = score_truth(made()), made()
+    assert figures["energy_score"] == energy_floor(branches) and figures["futures"] == FUTURES / 2
+    assert figures["coverage_80"] == 1 and figures["min_fde"] == figures["cvar_error"] == figures["reward_error"] == 0
+    assert figures["code_usage"] == pytest.approx(2) and figures["contact_brier"] == pytest.approx(0.25)
 
 
 def test_one_future_is_half_right() -> None:

@@ -28,7 +28,16 @@ from foreact.worldmodels.scores import (
     min_fde,
 )
 
-__all__ = ["Forecast", "calibrate", "energy_floor", "forecast", "gap_closed", "score_forecast", "score_model"]
+__all__ = [
+    "Forecast",
+    "calibrate",
+    "energy_floor",
+    "forecast",
+    "gap_closed",
+    "score_forecast",
+    "score_model",
+    "score_truth",
+]
 
 BATCH = 256  # states imagined together
 RISK = 0.2  # share of futures that counts as the bad tail
@@ -154,13 +163,21 @@ def energy_floor(branches: Branches) -> float:
     Raises:
         BranchError: Fewer than two futures of a state.
     """
-    truth = branches.positions
-    half = truth.shape[1] // 2
-    if half < 1:
-        raise BranchError("the floor needs at least two true futures of each state")
-    first, second = truth[:, :half], truth[:, half : 2 * half]
-    even = np.full((len(truth), half), 1 / half)
-    return float((energy_score(first, even, second) + energy_score(second, even, first)).mean() / 2)
+    one, other = (each.positions for each in _halves(branches))
+    even = np.full(one.shape[:2], 1 / one.shape[1])
+    return float((energy_score(one, even, other) + energy_score(other, even, one)).mean() / 2)
+
+
+def score_truth(branches: Branches) -> dict[str, float]:
+    """The figures of `score_model` for half of the true futures as a forecast of the other half.
+
+    Raises:
+        BranchError: Fewer than two futures of a state.
+    """
+    known, rest = _halves(branches)
+    even = np.full(known.futures.shape[:2], 1 / known.futures.shape[1])
+    means = (each.mean(1) for each in (known.success, known.contact, known.reward))
+    return score_forecast(Forecast(known.futures, even, *means), rest) | {"energy_score": energy_floor(branches)}
 
 
 def gap_closed(energy: float, deterministic: float, floor: float) -> float:
@@ -184,6 +201,14 @@ def _imagined(
         means = (futures.success, futures.contact, futures.reward)
         probabilities = [np.einsum("sk,skt->st", weights, each.double().cpu().numpy()) for each in means]
         return futures.values.float().cpu().numpy(), weights, *probabilities
+
+
+def _halves(branches: Branches) -> tuple[Branches, Branches]:
+    half = branches.futures.shape[1] // 2
+    if half < 1:
+        raise BranchError("the floor needs at least two true futures of each state")
+    every = slice(None)
+    return branches.part(every, slice(half)), branches.part(every, slice(half, 2 * half))
 
 
 def _tracked(found: Forecast, branches: Branches) -> np.ndarray:
