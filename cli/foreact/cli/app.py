@@ -88,7 +88,8 @@ def _wrapper(command: Command) -> Callable[..., None]:
 def _epilog(command: Command) -> str:
     example = command.example.replace("[", "\\[")
     key = command.by or next(iter(command.positional), "")
-    others = [f"{key}={name}: {each.help}" for name, each in command.variants.items() if each is not None]
+    variants = ((name.replace("*", "..."), each) for name, each in command.variants.items())
+    others = [f"{key}={name}: {each.help}" for name, each in variants if each is not None]
     return "\n\n".join([f"Example: {example}", *others])
 
 

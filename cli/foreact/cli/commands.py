@@ -1,98 +1,9 @@
 """The command table: what each command is called and where its configuration and its work live."""
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
-
-from foreact.cli.door import DoorError
-from foreact.episodes.outcome import ProgressFn
+from foreact.cli.command import Command, Report
+from foreact.cli.worldmodel_commands import BENCH_VARIANTS, EVAL_VARIANTS, FORK, IMAGINE, PLAN, TRAIN_VARIANTS
 
 __all__ = ["COMMANDS", "DOCTOR", "Command", "Report"]
-
-
-class Report(Protocol):
-    """What a command returns: an Outcome, or the like from a room that may not import it."""
-
-    @property
-    def path(self) -> Path | None:
-        """What was written or looked at; None if nothing was."""
-        ...
-
-    @property
-    def figures(self) -> Mapping[str, Any]:
-        """The figures for `--json`."""
-        ...
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Table headings."""
-        ...
-
-    @property
-    def rows(self) -> tuple[tuple[str, ...], ...]:
-        """Table rows."""
-        ...
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command: a frozen configuration dataclass and one function of it, both imported on use.
-
-    Args:
-        name: what is typed after `foreact`.
-        module: the module that holds both.
-        config: name of the configuration dataclass.
-        function: name of `f(config, progress) -> Report`.
-        help: one sentence for `foreact --help`.
-        example: a line that can be typed.
-        positional: keys that may be given without `key=`, in order.
-        options: keys that also exist as options, such as `--device`.
-        variants: what else the command is for other values of the key `by`; None is the command itself.
-        by: the key that chooses among variants; empty for the first positional one.
-    """
-
-    name: str
-    module: str
-    config: str
-    function: str
-    help: str
-    example: str
-    positional: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    variants: Mapping[str, "Command | None"] = field(default_factory=dict)
-    by: str = ""
-
-    def chosen(self, arguments: Sequence[str]) -> "Command":
-        """The variant that the value of `by` names, or the command itself.
-
-        Args:
-            arguments: what was typed after the command's name, without options.
-
-        Raises:
-            DoorError: there are variants, but none of this name.
-        """
-        if not self.variants:
-            return self
-        key = self.by or self.positional[0]
-        bare = key in self.positional[:1]
-        parts = [argument.lstrip("+").partition("=") for argument in arguments]
-        given = next(
-            (value if equals else name for name, equals, value in parts if name == key or (bare and not equals)), None
-        )
-        if given is not None and given not in self.variants:
-            raise DoorError(f"{key} is {given!r}: choose from {', '.join(filter(None, self.variants))}")
-        return self.variants.get(given or "") or self
-
-    def load(self) -> tuple[type[Any], Callable[[Any, ProgressFn], Report]]:
-        """Import the configuration dataclass and the function.
-
-        Raises:
-            ImportError: a package of an extra is not installed.
-        """
-        module = importlib.import_module(self.module)
-        return getattr(module, self.config), getattr(module, self.function)
 
 
 DOCTOR = Command(
@@ -124,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
         "foreact record tasks=[reach,push] episodes=50 out=data/r",
         options=("seed",),
     ),
+    FORK,
     Command(
         "train",
         "foreact.vla.train",
@@ -132,6 +44,8 @@ COMMANDS: tuple[Command, ...] = (
         "Train a policy on an episode store.",
         "foreact train policy=tiny data=data/r out=runs/r",
         options=("device", "seed"),
+        variants=TRAIN_VARIANTS,
+        by="worldmodel",
     ),
     Command(
         "eval",
@@ -141,6 +55,8 @@ COMMANDS: tuple[Command, ...] = (
         "Evaluate a policy in closed loop on layouts it never saw.",
         "foreact eval policy=runs/r tasks=[reach,push] out=runs/r/eval",
         options=("device", "seed", "agent"),
+        variants=EVAL_VARIANTS,
+        by="worldmodel",
     ),
     Command(
         "inspect",
@@ -286,12 +202,14 @@ COMMANDS: tuple[Command, ...] = (
         "foreact run policy=runs/r/policy.int8.onnx task=reach out=runs/r/run",
         options=("seed",),
     ),
+    IMAGINE,
+    PLAN,
     Command(
         "bench",
         "foreact.kernels.bench",
         "BenchConfig",
         "bench",
-        "Prove and time the kernels, or measure simulated worlds, recordings or compressed policies against others.",
+        "Prove and time the kernels, or measure simulated worlds, recordings, compressed policies or world models.",
         "foreact bench sim tasks=[cartpole,ant] --json figures.json",
         positional=("target",),
         options=("device", "seed"),
@@ -315,6 +233,7 @@ COMMANDS: tuple[Command, ...] = (
                 "foreact bench episodes lerobot=data/r_lerobot --json figures.json",
                 positional=("target",),
             ),
+            **BENCH_VARIANTS,
             "edge": Command(
                 "bench",
                 "foreact.cli.bench_edge",

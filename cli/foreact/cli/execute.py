@@ -112,7 +112,7 @@ def resolve(command: Command, config_type: type[Any], request: Request) -> Any:
 
     overrides = overrides_of(command, key_names(config_type), request)
     base = _base_config(command, request.config_file) if request.config_file else None
-    return build(config_type, compose(command.name, config_type, overrides, base))
+    return build(config_type, compose(command.conf or command.name, config_type, overrides, base))
 
 
 def overrides_of(command: Command, keys: Sequence[str], request: Request) -> list[str]:

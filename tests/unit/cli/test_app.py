@@ -209,6 +209,24 @@ def test_a_first_value_chooses_the_variant(typed: tuple[str, ...], config: str) 
     assert chosen.load()[0].__name__ == config
 
 
+@pytest.mark.parametrize(
+    ("name", "typed", "config"),
+    [
+        ("train", ("policy=tiny",), "TrainConfig"),
+        ("train", ("data=x", "worldmodel=tiny"), "WorldModelConfig"),
+        ("train", ("worldmodel=pixels",), "PixelTrainConfig"),
+        ("eval", ("policy=x",), "EvalConfig"),
+        ("eval", ("worldmodel=x", "data=y"), "EvalWorldModelConfig"),
+        ("eval", ("worldmodel=x", "pictures=y"), "PixelEvaluationConfig"),
+        ("fork", ("out=x",), "BranchesConfig"),
+        ("fork", ("out=x", "pictured=4"), "DrawConfig"),
+    ],
+)
+def test_a_key_chooses_among_models_of_the_world(name: str, typed: tuple[str, ...], config: str) -> None:
+    command = next(command for command in COMMANDS if command.name == name)
+    assert command.chosen(typed).load()[0].__name__ == config
+
+
 def test_an_unknown_variant_is_told_the_known_ones() -> None:
     result = CliRunner().invoke(app, ["bench", "simulator"])
     assert result.exit_code == 1 and "target is 'simulator': choose from kernels, sim" in flat(result)

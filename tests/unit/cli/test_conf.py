@@ -1,5 +1,6 @@
 """The YAML files that ship: each named configuration fits its dataclass and is as large as it says."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,23 @@ from foreact.cli.door import build
 
 FOLDER = Path(conf.__file__).parent
 GROUPS = sorted({file.parent.relative_to(FOLDER) for file in FOLDER.glob("*/**/*.yaml")})
-REQUIRED = {"train": ["data=x", "out=y"], "compress": ["model=a.onnx", "policy=b", "out=c.onnx", "data=d"]}
+REQUIRED = {
+    "train": ["data=x", "out=y"],
+    "train-worldmodel": ["data=x", "out=y"],
+    "train-pixels": ["data=x", "out=y"],
+    "compress": ["model=a.onnx", "policy=b", "out=c.onnx", "data=d"],
+}
+
+
+def rows(commands: Iterable[Command]) -> Iterator[Command]:
+    """Commands with all their variants."""
+    for command in commands:
+        yield command
+        yield from rows(each for each in command.variants.values() if each)
 
 
 def command_of(name: str) -> Command:
-    return next(command for command in COMMANDS if command.name == name)
+    return next(command for command in rows(COMMANDS) if (command.conf or command.name) == name)
 
 
 def configured(name: str, *overrides: str) -> Any:
@@ -26,7 +39,7 @@ def configured(name: str, *overrides: str) -> Any:
 
 def test_every_yaml_file_belongs_to_a_command() -> None:
     names = {file.relative_to(FOLDER).parts[0].removesuffix(".yaml") for file in FOLDER.glob("**/*.yaml")}
-    assert names and names <= {command.name for command in COMMANDS}
+    assert names and names <= {command.conf or command.name for command in rows(COMMANDS)}
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)

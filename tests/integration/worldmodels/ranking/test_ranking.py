@@ -103,9 +103,9 @@ def test_imagined_success_is_a_probability_and_knows_faults(stages: dict[int, Cl
 def test_the_command_orders_policies_and_its_control_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "load_model", lambda folder: Hand())
     config = RankingConfig(
-        (tmp_path / "model",),
-        tmp_path / "out",
-        "arm-reach",
+        models=(tmp_path / "model",),
+        out=tmp_path / "out",
+        scene="arm-reach",
         episodes=24,
         repeats=2,
         stages=(0, 30, 80, 150, 400, 800),

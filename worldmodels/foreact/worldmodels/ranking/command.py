@@ -45,10 +45,10 @@ class RankingConfig:
         seed: Of starts and hidden parameters.
     """
 
-    models: tuple[Path, ...]
-    out: Path
-    scene: str = "arm-push"
     target: str = "ranking"
+    models: tuple[Path, ...] = ()
+    out: Path = Path("runs/ranking")
+    scene: str = "arm-push"
     episodes: int = 100
     repeats: int = 4
     execute: int = 8
@@ -58,6 +58,8 @@ class RankingConfig:
 
     def __post_init__(self) -> None:
         require_at_least(self, episodes=1, repeats=1, execute=1, clones=1, seed=0)
+        if self.target != "ranking":
+            raise ValueError(f"target is {self.target!r}, expected ranking")
         if not self.models:
             raise ValueError("ranking: models= names no folder of a trained world model")
         if not self.stages or min(self.stages) < 0:
