@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from foreact.sim.taskworlds import TaskWorlds
 from foreact.worldmodels.branch_sets import BranchesConfig, branches, set_path
@@ -109,6 +110,9 @@ def test_sets_are_made_once_and_others_are_refused(tmp_path: Path) -> None:
         ("arm-reach", "calibrate", "4", "2"),
     ]
     assert [row[-1] for row in branches(small(tmp_path / "sets")).rows] == ["was there"] * 6
+    pixels = np.asarray(Image.open(tmp_path / "sets" / "futures.png").convert("RGB")).reshape(-1, 3).astype(int)
+    red, blue = ((pixels[:, one] - pixels[:, other] > 80).sum() for one, other in ((0, 2), (2, 0)))
+    assert red > 50 and blue > 50  # futures that begin weak and others
     found = Branches.open(set_path(tmp_path / "sets", "arm-drawer", "test"))
     assert found.futures.shape == (4, 4, 4, 29) and found.spec.purpose == "test"
     for change, says in (({"seed": 7}, "seed is 1000, not 7"), ({"test": 5}, "number of states is 4, not 5")):

@@ -1,6 +1,7 @@
 """Sets of true futures of several scenes on disk: to train on, to calibrate on, to test on.
 
 A folder `out/SCENE/PURPOSE` appears whole or not at all; a run that was stopped goes on with the sets that are missing.
+At the end some of the true futures are drawn into `out/futures.png`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from pathlib import Path
 
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.worldmodels.behaviour import Purpose
+from foreact.worldmodels.branch_picture import draw_branches
 from foreact.worldmodels.branches import BranchError, Branches
 from foreact.worldmodels.branching import HORIZON, make_branches
 from foreact.worldmodels.scenes import scene, scene_names
 
 __all__ = ["BranchesConfig", "branches", "set_path"]
 
+PICTURE = "futures.png"  # one state of each scene's test set
 COLUMNS = ("scene", "set", "states", "futures", "CPU s", "")
 
 
@@ -99,6 +102,9 @@ def branches(config: BranchesConfig, progress: ProgressFn = quiet) -> Outcome:
         figures[f"{name}.{purpose}"] = {"states": states, "futures": copies, "cpu_seconds": None if old else seconds}
         rest = ("", "was there") if old else (f"{seconds:.1f}", "")
         rows.append((name, purpose, str(states), str(copies), *rest))
+    picture = config.out / PICTURE
+    if not (picture.exists() and all(there.values())):
+        draw_branches(picture, [Branches.open(set_path(config.out, name, "test")) for name in config.scenes])
     return Outcome(config.out, figures, COLUMNS, tuple(rows))
 
 
