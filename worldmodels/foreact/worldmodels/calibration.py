@@ -2,10 +2,10 @@
 
 Whatever the model, its central intervals are widened or narrowed by what was seen on calibration states. The score of
 a true number is how far it lies outside the interval (Romano, Patterson and Candes 2019, "Conformalized quantile
-regression", equation 6), in units of the forecast's own spread there. Futures of one state are repeated measurements
+regression", section 4), in units of the forecast's own spread there. Futures of one state are repeated measurements
 of a group, not independent, so a state counts as one: the margin is the quantile of scores in which each of S states
 weighs 1 / (S + 1) and the rest lies at infinity (Lee, Barber and Willett 2023, "Distribution-free inference with
-hierarchical data", section 3). For a new state drawn alike, each stated level is then held on average.
+hierarchical data"). For a new state drawn alike, each stated level is then held on average.
 
 Shape letters: S = states, K = futures of a forecast, M = true futures, T = control steps, D = elements, L = levels.
 """

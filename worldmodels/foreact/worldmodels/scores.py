@@ -27,7 +27,7 @@ def energy_score(forecast: np.ndarray, weights: np.ndarray, truth: np.ndarray) -
 
     The distance of two trajectories is the mean over steps of the Euclidean distance. The score is proper: on average
     nothing beats the true distribution. Source: Gneiting and Raftery 2007, "Strictly proper scoring rules, prediction,
-    and estimation", equation 22 with beta = 1.
+    and estimation", section 4.3 with beta = 1.
 
     Args:
         forecast: (S, K, T, D).
@@ -47,7 +47,7 @@ def energy_score(forecast: np.ndarray, weights: np.ndarray, truth: np.ndarray) -
 def crps(forecast: np.ndarray, weights: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Continuous ranked probability score, the mean over steps and elements, (S,), in the unit of the elements.
 
-    It is the energy score of one number; see Gneiting and Raftery 2007, equation 21. Arguments and errors are those of
+    It is the energy score of one number; see Gneiting and Raftery 2007, section 4.2. Arguments and errors are those of
     `energy_score`.
     """
     _check(forecast, weights, truth)
