@@ -59,7 +59,7 @@ def test_futures_are_sorted_by_probability_with_all_that_belongs_to_them() -> No
     assert found.success[:, 0].tolist() == [0.5, 0.0], "that of gain 1 comes first now"
     # 4 steps of 0.5 * 4 / 4 * 2 cm: the future of gain 1 ends 4 cm to the left
     np.testing.assert_allclose(found.values[:, -1, HAND[1]] - found.context[HAND[1]], [0.04, 0.02], atol=1e-6)
-    assert found.commanded == "4 cm left in 0.2 s, jaws open"
+    assert found.commanded == "4 cm to its left in 0.2 s, jaws open"
 
 
 def test_distances_to_what_happened() -> None:

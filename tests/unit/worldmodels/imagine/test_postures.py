@@ -45,7 +45,7 @@ def test_what_is_seen_says_where_everything_is(name: str) -> None:
         np.testing.assert_array_equal(states.mocap_quat[0], model.body_quat[moved])
 
 
-@pytest.mark.parametrize("name", ["cube_a", "cube_vz_speed", "elbow", "handle_qw", "joint1_x", "lid_x"])
+@pytest.mark.parametrize("name", ["cube_a", "cube_vz_speed", "elbow", "goal_qw", "joint1_x", "lid_x"])
 def test_an_element_that_says_nothing_is_refused(name: str) -> None:
     chosen = scene("arm-push")
     with pytest.raises(UnmappedColumn, match=f"'{name}' is neither"):

@@ -7,12 +7,14 @@ probable one first. Lengths are shown in cm. Shape letters: K = imagined futures
 from __future__ import annotations
 
 import string
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foreact.worldmodels.imagine.comparison import LEVEL, State, percent
 from foreact.worldmodels.imagine.drawing import Painter
+from foreact.worldmodels.model_scores import RISK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,10 +27,12 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8
 """Of imagined futures, the most probable first; told apart by people with any kind of colour vision (Okabe and Ito)."""
 
 REST, COULD, DID, GOAL = "#9fb3c8", "#b9bec4", "#111111", "#2a9d3a"
+LINE = 0.62  # height of lines that mark a risk, share of the chart; the legend stands above
 RARE = 0.03  # a future less probable than this has no letter where space is short
 BOLD: dict[str, Any] = {
     "textcoords": "offset points", "ha": "center", "fontsize": 9, "fontweight": "bold", "color": "white",
 }  # fmt: skip
+SMALL: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 8, "color": "#8a6a35"}
 MARGIN = 3.0  # around what is shown [cm]
 
 
@@ -62,10 +66,9 @@ def above(axes: Axes, state: State) -> None:
 def beside(axes: Axes, state: State) -> None:
     """Paths from the side."""
     _paths(axes, state, (0, 2), ("x, away from the robot [cm]", "height [cm]"))
-    low, high = axes.get_ylim()
-    if low < MARGIN:
-        axes.axhspan(min(low, -1.0), 0.0, color="#e7dccb", zorder=0, lw=0)
-        axes.set_ylim(min(low, -1.0), high)
+    if axes.dataLim.y0 < MARGIN:
+        axes.axhline(0.0, color="#b08d57", lw=2, zorder=1)
+        axes.annotate("table", (1.0, 0.0), xycoords=("axes fraction", "data"), xytext=(-3, 2), **SMALL)
     axes.set_title("From the side")
 
 
@@ -166,19 +169,24 @@ def ends(axes: Axes, state: State) -> None:
     left, true_left = 100 * state.left, 100 * state.true_left
     bins = _bins(np.concatenate([left[state.weights >= RARE], true_left]))
     even = np.full(len(true_left), 1 / len(true_left))
-    axes.hist(true_left, list(bins), weights=even, color=COULD, alpha=0.7, label="true futures")
+    shares, _, _ = axes.hist(true_left, list(bins), weights=even, color=COULD, alpha=0.7, label="true futures")
     for number in reversed(range(len(left))):
         axes.vlines(left[number], 0, state.weights[number], color=colour(number), lw=3.2)
-        if state.weights[number] >= RARE:
-            axes.text(left[number], state.weights[number], letter(number), ha="center", va="bottom", fontsize=8)
+    named = np.flatnonzero(state.weights >= RARE)
+    for number, place in zip(named, _spaced(left[named], 0.05 * (bins[-1] - bins[0])), strict=True):
+        look = {"ha": "center", "va": "bottom", "fontsize": 8, "color": colour(number), "fontweight": "bold"}
+        axes.text(float(place), float(state.weights[number]), letter(int(number)), **look)
     axes.plot(true_left[0], 0, "o", color=DID, ms=8, clip_on=False, label="what happened", zorder=5)
+    worst = percent(RISK)
     risk, true_risk = 100 * state.scores["risk"], 100 * state.scores["true_risk"]
-    axes.axvline(true_risk, color="#7d848c", lw=1.4, ls="--", label=f"CVaR, true: {true_risk:.1f}")
-    axes.axvline(risk, color="#b3261e", lw=1.4, label=f"CVaR, imagined: {risk:.1f}")
-    axes.set(xlabel="left to do at the end [cm]", ylabel="probability", xlim=(bins[0], bins[-1]), ylim=(0, 1.75))
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
+    axes.axvline(
+        true_risk, ymax=LINE, color="#7d848c", lw=1.4, ls="--", label=f"worst {worst} (CVaR), true: {true_risk:.1f} cm"
+    )
+    axes.axvline(risk, ymax=LINE, color="#b3261e", lw=1.4, label=f"worst {worst} (CVaR), imagined: {risk:.1f} cm")
+    axes.set(xlabel="still to go at the end [cm]", ylabel="probability", xlim=(bins[0], bins[-1]))
+    axes.set_ylim(0, 1.9 * max(float(np.max(shares)), float(state.weights.max())))
     axes.legend(fontsize=7, loc="upper left", framealpha=0.7)
-    axes.set_title("How it may end, with risk")
+    axes.set_title("How it may end, and the risk")
 
 
 def chances(axes: Axes, state: State) -> None:
@@ -203,6 +211,15 @@ def _bins(values: np.ndarray) -> np.ndarray:
     span = max(high - low, 2.0)
     first = 0.0 if low < span else max(0.0, low - 0.15 * span)
     return np.linspace(first, high + 0.15 * span, 25)
+
+
+def _spaced(places: np.ndarray, gap: float) -> np.ndarray:
+    """Places for letters, moved to the right where they would stand on each other."""
+    found = np.array(places, np.float64)
+    order = np.argsort(found, kind="stable")
+    for before, number in pairwise(order):
+        found[number] = max(found[number], found[before] + gap)
+    return found
 
 
 def _paths(axes: Axes, state: State, shown: tuple[int, int], labels: tuple[str, str]) -> None:
@@ -230,7 +247,9 @@ def _paths(axes: Axes, state: State, shown: tuple[int, int], labels: tuple[str, 
         axes.plot(*(100 * state.goal[[across, up]]), "*", color=GOAL, ms=15, mec="white", mew=0.8)
         corners.append(state.goal[None])
     every = 100 * np.concatenate(corners)[:, [across, up]]
-    low, high = every.min(0) - MARGIN, every.max(0) + MARGIN
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel=labels[0], ylabel=labels[1])
+    corners = np.stack([every.min(0) - MARGIN, every.max(0) + MARGIN])
+    axes.plot(*corners.T, alpha=0)  # in view, while limits stay free to keep both directions at one scale
+    axes.set(xlabel=labels[0], ylabel=labels[1])
     axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0)
     axes.grid(alpha=0.25)

@@ -185,7 +185,7 @@ def _shown(state: State, config: ImagineConfig, calibrated: bool) -> Shown:
         Painter(state.scene, config.camera, config.width * times, state.extent) for times in (1, LARGE)
     )  # fmt: skip
     films = film_rows(state, small, config.rows)
-    return Shown(state, films, chart_sheet(state, large, calibrated), poster(state, large, films))
+    return Shown(state, films, chart_sheet(state, large, calibrated), poster(state, large, films, calibrated))
 
 
 def _figures(compared: Compared, calibrated: bool) -> dict[str, JSON]:

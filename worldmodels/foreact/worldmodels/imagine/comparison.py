@@ -173,7 +173,7 @@ class State:
     def commanded(self) -> str:
         """The chunk in words."""
         x, y, z = STEP * self.actions[:, :3].sum(0)
-        ways = (("forwards", "back", x), ("left", "right", y), ("up", "down", z))
+        ways = (("forwards", "back", x), ("to its left", "to its right", y), ("up", "down", z))
         said = [f"{abs(way) * 100:.0f} cm {up if way > 0 else down}" for up, down, way in ways if abs(way) > SENSE]
         jaws = "closed" if self.actions[-1, 3] > 0 else "open"
         return f"{', '.join(said) or 'stay'} in {self.time_s[-1]:.1f} s, jaws {jaws}"

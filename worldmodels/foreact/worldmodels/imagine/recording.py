@@ -108,9 +108,9 @@ def _log_numbers(stream: RecordingStream, state: State, root: str, step: int) ->
         "distance_cm/nearest": 100 * state.apart[near, step],
         "distance_cm/most_probable": 100 * state.apart[0, step],
         "distance_cm/another_true_future_median": 100 * float(np.median(state.others_apart[:, step])),
-        "left_to_do_cm/imagined_mean": 100 * float(state.weights @ left),
-        "left_to_do_cm/true_mean": 100 * float(true_left.mean()),
-        "left_to_do_cm/happened": 100 * float(true_left[0]),
+        "to_go_cm/imagined_mean": 100 * float(state.weights @ left),
+        "to_go_cm/true_mean": 100 * float(true_left.mean()),
+        "to_go_cm/happened": 100 * float(true_left[0]),
         "chances/success_imagined": float(state.weights @ state.success[:, step]),
         "chances/success_true": float(state.true_success[:, step].mean()),
     }
@@ -144,7 +144,7 @@ def _blueprint(shown: Sequence[Shown]) -> Any:
             pictures.append(rrb.Spatial2DView(origin=f"{root}/pictures/imagined_{name}", name=title))
         plots = [
             rrb.TimeSeriesView(origin=f"{root}/{name}", name=name.replace("_", " "))
-            for name in ("distance_cm", "left_to_do_cm", "chances")
+            for name in ("distance_cm", "to_go_cm", "chances")
         ]
         left = rrb.Vertical(
             rrb.Spatial3DView(origin=f"{root}/space", name="paths"), rrb.Horizontal(*pictures), row_shares=[2, 1]

@@ -22,6 +22,12 @@ __all__ = ["Film", "chart_sheet", "film_rows", "moments", "poster"]
 
 MOMENTS = 5  # pictures of a future, the start among them
 POSTER_ROWS = 4  # imagined futures on the poster
+LARGER: dict[Any, Any] = {
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 STYLE: dict[Any, Any] = {"font.size": 8.5, "axes.titlesize": 9.5, "axes.spines.top": False, "axes.spines.right": False}
 
 
@@ -81,32 +87,32 @@ def chart_sheet(state: State, painter: Painter, calibrated: bool) -> bytes:
         return _png(figure, 110)
 
 
-def poster(state: State, painter: Painter, films: list[Film]) -> bytes:
+def poster(state: State, painter: Painter, films: list[Film], calibrated: bool) -> bytes:
     """Pictures and charts of a state on one sheet, PNG."""
     from matplotlib import rc_context
 
-    with rc_context(STYLE):
-        figure = _figure(12.6, 6.6)
+    with rc_context(LARGER):
+        figure = _figure(14.0, 6.3)
         figure.suptitle(
             f"“{state.scene.task.instruction}” ({state.scene.name}). Commanded: {state.commanded}.",
-            fontsize=11, x=0.01, ha="left",
+            fontsize=12, x=0.01, ha="left",
         )  # fmt: skip
-        left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1.0))
+        left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.12))
         _film_grid(left, state, films[: POSTER_ROWS + 1])
-        above, below = right.subfigures(2, 1, height_ratios=(1.45, 1.0))
-        charts.seen(above.subplots(), state, painter)
-        axes = below.subplots(1, 2)
-        charts.apart(axes[0], state)
-        charts.ends(axes[1], state)
+        axes = right.subplots(2, 2, width_ratios=(1.2, 1.0))
+        charts.seen(axes[0, 0], state, painter)
+        charts.band(axes[0, 1], state, calibrated)
+        charts.apart(axes[1, 0], state)
+        charts.ends(axes[1, 1], state)
         return _png(figure, 100)
 
 
 def caption(state: State, number: int) -> str:
     """What is written beside the pictures of a future."""
     if number < 0:
-        return f"what happened\n{100 * state.true_left[0]:.1f} cm left"
+        return f"what\nhappened\n{100 * state.true_left[0]:.1f} cm to go"
     return (
-        f"imagined {charts.letter(number)}: {percent(state.weights[number])}\n{100 * state.left[number]:.1f} cm left,"
+        f"imagined {charts.letter(number)}: {percent(state.weights[number])}\n{100 * state.left[number]:.1f} cm to go,"
         f"\n{100 * state.apart[number].mean():.1f} cm off"
     )
 
@@ -122,7 +128,7 @@ def _film_grid(figure: Any, state: State, films: list[Film]) -> None:
             axes.set(xticks=[], yticks=[])
             for spine in axes.spines.values():
                 spine.set(visible=True, color=tint, linewidth=2.0)
-        row[0].set_ylabel(caption(state, film.number), rotation=0, ha="right", va="center", fontsize=8.5, color=tint)
+        row[0].set_ylabel(caption(state, film.number), rotation=0, ha="right", va="center", color=tint)
     for axes, step in zip(grid[0], steps, strict=True):
         axes.set_title(f"after {step / state.scene.rate_hz:.1f} s")
 
