@@ -120,8 +120,9 @@ def test_codes_find_the_gains_that_one_future_cannot(data: Path, tmp_path: Path)
         train_worldmodel(config)
         with torch.inference_mode():
             futures = load_model(tmp_path / name).imagine(torch.tensor(test.context), torch.tensor(test.actions))
-        forecasts[name] = (futures.values[..., :2].numpy(), futures.log_weights.exp().numpy())
-        scores[name] = energy_score(*forecasts[name], test.positions).mean()
+        values, weights = futures.values[..., :2].numpy(), futures.log_weights.exp().numpy()
+        forecasts[name] = values, weights
+        scores[name] = energy_score(values, weights, test.positions).mean()
     half = np.full((200, 16), 1 / 16)
     floor = energy_score(test.positions[:, :16], half, test.positions[:, 16:]).mean()
     assert (scores["one"] - scores["codes"]) / (scores["one"] - floor) > 0.6

@@ -38,14 +38,14 @@ class OptimisationConfig:
         ema: Decay of the weights' moving average, which is what is evaluated.
     """
 
-    updates: int = 1500
-    batch: int = 128
+    updates: int = 500
+    batch: int = 64
     futures: int = 0
     learning_rate: float = 2e-3
     warmup: int = 50
     weight_decay: float = 1e-4
     clip: float = 1.0
-    ema: float = 0.995
+    ema: float = 0.99
 
     def __post_init__(self) -> None:
         if min(self.updates, self.batch) < 1 or self.futures < 0:

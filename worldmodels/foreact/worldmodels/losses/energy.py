@@ -6,6 +6,7 @@ futures, M = true futures, F = steps, D = elements.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 __all__ = ["energy_score", "trajectory_distances"]
@@ -35,6 +36,7 @@ def energy_score(forecast: Tensor, log_weights: Tensor, truth: Tensor) -> Tensor
     weights = log_weights.exp()
     # ES = sum_k w_k mean_m |x_k - y_m| - 1/2 sum_kl w_k w_l |x_k - x_l|
     error = (trajectory_distances(forecast, truth).mean(-1) * weights).sum(-1)
-    among = trajectory_distances(forecast, forecast)
-    spread = (weights[:, :, None] * weights[:, None] * among).sum((1, 2))
-    return error - spread / 2
+    first, second = torch.triu_indices(forecast.shape[1], forecast.shape[1], 1, device=forecast.device)
+    apart = ((forecast[:, first] - forecast[:, second]).square().sum(-1) + SMOOTH).sqrt().mean(-1)
+    # half of the sum over all pairs is the sum over those with k < l
+    return error - (weights[:, first] * weights[:, second] * apart).sum(-1)

@@ -26,6 +26,7 @@ from foreact.worldmodels.models.predictor import (
     PredictorSizes,
     build_predictor,
 )
+from foreact.worldmodels.models.ridge import Ridge
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.trajectory import Imagined, TrajectoryModel
 
@@ -48,7 +49,7 @@ class LossWeights:
     """
 
     energy: float = 1.0
-    winner: float = 0.1
+    winner: float = 3.0
     relaxation: float = 0.05
     likelihood: float = 0.1
     sigreg: float = 0.01
@@ -110,12 +111,18 @@ class CodesModel(TrajectoryModel):
         self.config = config
         elements, actions, steps = len(signature.columns), len(signature.actions), signature.horizon
         sizes = PredictorSizes(config.latent, steps, actions, steps, elements)
+        self.ridge = Ridge(signature)
         self.encoder = perceptron(elements, config.encoder_width, config.latent)
         self.predictor = build_predictor(config.predictor, sizes)
         self.critic = perceptron(config.latent, 64, 1)
         tracked = steps * len(signature.tracked)
         self.ensemble = MeanEnsemble(elements + steps * actions, tracked, config.members, config.member_width)
         self.residual = _Residual(config, sizes) if config.residual else None
+
+    def prepare(self, data: Batch) -> None:
+        """The normaliser's numbers, and the ridge regression that futures start from."""
+        super().prepare(data)
+        self.ridge.fit(data, self.normaliser)
 
     def encode(self, context: Tensor) -> Tensor:
         """Latents of observations in units, (B, Z)."""
@@ -147,7 +154,7 @@ class CodesModel(TrajectoryModel):
             context: Around one, (B, O).
             actions: Around one, (B, T, A).
         """
-        prediction: Prediction = self.predictor(self.encoder(context), actions)
+        prediction = self._predicted(self.encoder(context), context, actions)
         noise = None
         if self.residual is not None:
             generator = torch.Generator().manual_seed(0)
@@ -165,7 +172,7 @@ class CodesModel(TrajectoryModel):
         weights = self.config.loss
         seen, chunk = self.normaliser.context(batch.context), self.normaliser.actions(batch.actions)
         latent = self.encoder(seen)
-        prediction: Prediction = self.predictor(latent, chunk)
+        prediction = self._predicted(latent, seen, chunk)
         targets = self.normaliser.targets(batch.context, batch.futures)
         terms = self._futures_terms(prediction, batch, targets, draws)
         if weights.sigreg:
@@ -179,6 +186,9 @@ class CodesModel(TrajectoryModel):
             mean = self.normaliser.positions(targets.mean(1, keepdim=True)).flatten(1)
             terms["uncertainty"] = weights.uncertainty * self.ensemble.loss(inputs, mean)
         return terms
+
+    def _predicted(self, latent: Tensor, context: Tensor, actions: Tensor) -> Prediction:
+        return self.predictor(latent, actions, self.ridge(context, actions))
 
     def _futures_terms(self, prediction: Prediction, batch: Batch, targets: Tensor, draws: Draws) -> dict[str, Tensor]:
         weights, norm = self.config.loss, self.normaliser

@@ -17,6 +17,7 @@ from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.layers import perceptron
 from foreact.worldmodels.models.outcomes import outcome_targets, shared_outcome_errors
 from foreact.worldmodels.models.predictor import Prediction, PredictorConfig, PredictorSizes, build_predictor
+from foreact.worldmodels.models.ridge import Ridge
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.trajectory import Imagined, TrajectoryModel
 
@@ -55,12 +56,18 @@ class MixtureModel(TrajectoryModel):
     def __init__(self, config: MixtureConfig, signature: Signature) -> None:
         super().__init__(signature, config.predictor.codes)
         elements, steps = len(signature.columns), signature.horizon
+        self.ridge = Ridge(signature)
         self.encoder = perceptron(elements, config.encoder_width, config.latent)
         sizes = PredictorSizes(config.latent, steps, len(signature.actions), steps, elements)
         self.predictor = build_predictor(config.predictor, sizes)
         # one deviation per component, step and element, scaled by what is seen
         self.deviation = nn.Parameter(torch.zeros(config.predictor.codes, steps, elements))
         self.size = nn.Linear(config.predictor.width, config.predictor.codes)
+
+    def prepare(self, data: Batch) -> None:
+        """The normaliser's numbers, and the ridge regression that futures start from."""
+        super().prepare(data)
+        self.ridge.fit(data, self.normaliser)
 
     def predict(self, context: Tensor, actions: Tensor) -> Imagined:
         """Means of the components around one.
@@ -69,7 +76,7 @@ class MixtureModel(TrajectoryModel):
             context: Around one, (B, O).
             actions: Around one, (B, T, A).
         """
-        prediction: Prediction = self.predictor(self.encoder(context), actions)
+        prediction = self._predicted(context, actions)
         return Imagined(prediction.values, F.log_softmax(prediction.logits, -1), prediction.outcomes)
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
@@ -82,13 +89,16 @@ class MixtureModel(TrajectoryModel):
         norm = self.normaliser
         seen, chunk = norm.context(batch.context), norm.actions(batch.actions)
         targets = norm.targets(batch.context, batch.futures)
-        prediction: Prediction = self.predictor(self.encoder(seen), chunk)
+        prediction = self._predicted(seen, chunk)
         log_scale = (self.deviation + self.size(prediction.hidden)[..., None, None]).clamp(-4, 4)
         likelihood = mixture_likelihood(prediction.values, log_scale, F.log_softmax(prediction.logits, -1), targets)
         shares = F.softmax(likelihood.detach(), -1)
         whole = torch.logsumexp(likelihood, -1).mean() / targets[0, 0].numel()
         outcomes = shared_outcome_errors(shares, prediction.outcomes, outcome_targets(batch, norm))
         return {"likelihood": -whole, "outcomes": 0.1 * outcomes}
+
+    def _predicted(self, context: Tensor, actions: Tensor) -> Prediction:
+        return self.predictor(self.encoder(context), actions, self.ridge(context, actions))
 
 
 def mixture_likelihood(means: Tensor, log_scale: Tensor, log_weights: Tensor, truth: Tensor) -> Tensor:

@@ -75,7 +75,8 @@ class Normaliser(nn.Module):
 
     def values(self, context: Tensor, changes: Tensor) -> Tensor:
         """Back to units: the observation after each step, (B, K, T, O)."""
-        return changes * (self.change_scale * self.change_varies) + (context[:, None] + self.change_mean)[:, None]
+        offset = (context[:, None] + self.change_mean)[:, None]
+        return torch.addcmul(offset, changes, self.change_scale * self.change_varies)
 
     def positions(self, changes: Tensor) -> Tensor:
         """Tracked changes in multiples of `unit`, (B, K, T, D): what distances are measured in while fitting."""

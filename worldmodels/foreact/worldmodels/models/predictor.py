@@ -34,10 +34,10 @@ class PredictorConfig:
     """
 
     architecture: Literal["mlp", "transformer"] = "mlp"
-    width: int = 256
+    width: int = 192
     depth: int = 2
     codes: int = 8
-    code_width: int = 128
+    code_width: int = 96
     code_depth: int = 1
     heads: int = 6
 
@@ -97,15 +97,18 @@ class ChunkPredictor(nn.Module):
         self.code_shift = nn.Parameter(torch.randn(config.codes, narrow))
         self.code_blocks = nn.ModuleList(nn.Linear(narrow, narrow) for _ in range(config.code_depth))
         self.base = nn.Linear(width, sizes.steps * sizes.elements)
+        nn.init.zeros_(self.base.weight)
+        nn.init.zeros_(self.base.bias)
         self.apart = nn.Linear(narrow, sizes.steps * sizes.elements, bias=False)
         self.outcomes = nn.Linear(narrow, sizes.steps * OUTCOMES)
 
-    def forward(self, context: Tensor, actions: Tensor) -> Prediction:
+    def forward(self, context: Tensor, actions: Tensor, start: Tensor | None = None) -> Prediction:
         """Futures of some states.
 
         Args:
             context: (B, C), around one.
             actions: (B, T, A), around one.
+            start: What all codes of a state start from, (B, F, D); zero without it.
         """
         chunk = self.chunk(actions.flatten(1))
         hidden, condition = self.context(context) + chunk, nn.functional.silu(chunk)
@@ -115,7 +118,9 @@ class ChunkPredictor(nn.Module):
         codes = self._codes(self.narrow(hidden))
         count, (steps, elements) = codes.shape[1], self.sizes[3:]
         # x_k = base(h) + apart(g_k(h)): what the codes have in common is computed once
-        values = self.apart(codes).view(-1, count, steps, elements) + self.base(hidden).view(-1, 1, steps, elements)
+        base = self.base(hidden).view(-1, 1, steps, elements)
+        base = base if start is None else base + start[:, None]
+        values = self.apart(codes).view(-1, count, steps, elements).add_(base)  # in place: memory is what takes time
         outcomes = self.outcomes(codes).view(-1, count, steps, OUTCOMES)
         return Prediction(values, self.logits(hidden), outcomes, hidden)
 

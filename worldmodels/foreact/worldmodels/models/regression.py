@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.layers import perceptron
 from foreact.worldmodels.models.outcomes import OutcomeHead, outcome_errors, outcome_targets
 from foreact.worldmodels.models.predictor import Prediction, PredictorConfig, PredictorSizes, build_predictor
+from foreact.worldmodels.models.ridge import Ridge
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.trajectory import Imagined, TrajectoryModel, even_log_weights
 
@@ -137,32 +137,18 @@ class LinearModel(CopyModel):
         signature: What it is made for.
     """
 
-    weight: Tensor
-
     def __init__(self, config: LinearConfig, signature: Signature) -> None:
         super().__init__(config, signature)
-        self.ridge = config.ridge
-        elements = len(signature.columns)
-        inputs = elements + signature.horizon * len(signature.actions) + 1
-        self.register_buffer("weight", torch.zeros(inputs, signature.horizon * elements))
+        self.ridge = Ridge(signature, config.ridge)
 
-    @torch.no_grad()
     def prepare(self, data: Batch) -> None:
         """The normaliser's numbers, then the weights."""
         super().prepare(data)
-        norm = self.normaliser
-        inputs = self._inputs(norm.context(data.context), norm.actions(data.actions)).double()
-        targets = norm.targets(data.context, data.futures).mean(1).flatten(1).double()
-        # W = (X'X + lambda S I)^-1 X'Y
-        gram = inputs.T @ inputs + self.ridge * len(inputs) * torch.eye(inputs.shape[1], dtype=torch.float64)
-        self.weight.copy_(torch.linalg.solve(gram, inputs.T @ targets))
+        self.ridge.fit(data, self.normaliser)
 
     def changes(self, context: Tensor, actions: Tensor) -> Tensor:
         """What changes, around one, (B, T, O)."""
-        return (self._inputs(context, actions) @ self.weight).view(len(context), self.horizon, -1)
-
-    def _inputs(self, context: Tensor, actions: Tensor) -> Tensor:
-        return torch.cat([context, actions.flatten(1), context.new_ones(len(context), 1)], 1)
+        return self.ridge(context, actions)
 
 
 class DeterministicModel(TrajectoryModel):
@@ -176,10 +162,16 @@ class DeterministicModel(TrajectoryModel):
     def __init__(self, config: DeterministicConfig, signature: Signature) -> None:
         super().__init__(signature, 1)
         self.config = config
+        self.ridge = Ridge(signature)
         elements, steps = len(signature.columns), signature.horizon
         self.encoder = perceptron(elements, config.encoder_width, config.latent)
         sizes = PredictorSizes(config.latent, steps, len(signature.actions), steps, elements)
         self.predictor = build_predictor(config.predictor, sizes)
+
+    def prepare(self, data: Batch) -> None:
+        """The normaliser's numbers, and the ridge regression that futures start from."""
+        super().prepare(data)
+        self.ridge.fit(data, self.normaliser)
 
     def predict(self, context: Tensor, actions: Tensor) -> Imagined:
         """One future around one.
@@ -188,7 +180,7 @@ class DeterministicModel(TrajectoryModel):
             context: Around one, (B, O).
             actions: Around one, (B, T, A).
         """
-        prediction: Prediction = self.predictor(self.encoder(context), actions)
+        prediction: Prediction = self.predictor(self.encoder(context), actions, self.ridge(context, actions))
         return Imagined(prediction.values, F.log_softmax(prediction.logits, -1), prediction.outcomes)
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:

@@ -69,12 +69,13 @@ class TransformerPredictor(nn.Module):
         self.values = nn.Linear(width, sizes.elements)
         self.outcomes = nn.Linear(width, OUTCOMES)
 
-    def forward(self, context: Tensor, actions: Tensor) -> Prediction:
+    def forward(self, context: Tensor, actions: Tensor, start: Tensor | None = None) -> Prediction:
         """Futures of some states.
 
         Args:
             context: (B, C), around one.
             actions: (B, T, A), around one.
+            start: What all codes of a state start from, (B, F, D); zero without it.
         """
         state = self.context(context)[:, None]
         condition = nn.functional.silu(state + self.action(actions))
@@ -83,7 +84,8 @@ class TransformerPredictor(nn.Module):
             tokens = block(tokens, condition)
         hidden = self.norm(tokens).mean(1)
         parted = self._parted(tokens, condition)
-        return Prediction(self.values(parted), self.logits(hidden), self.outcomes(parted), hidden)
+        values = self.values(parted) if start is None else self.values(parted) + start[:, None]
+        return Prediction(values, self.logits(hidden), self.outcomes(parted), hidden)
 
     def _parted(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Tokens of each code at the predicted steps, (B, K, F, W)."""
