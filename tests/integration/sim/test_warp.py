@@ -14,6 +14,7 @@ import torch
 
 from foreact.sim.backends import make_backend
 from foreact.sim.classic import TASKS
+from foreact.sim.hidden import latency, scaled_joint_friction, weak_commands
 from foreact.sim.taskworlds import TaskWorlds
 
 pytestmark = pytest.mark.timeout(180)
@@ -164,6 +165,19 @@ def test_a_mass_of_its_own_acts_in_each_world() -> None:
     warp.step(1)
     assert warp.view("time").tolist() == pytest.approx([0.01, 0.02, 0.01])
     assert mass[2, 1] == 4  # still the live array
+
+
+def test_what_is_hidden_in_commands_and_joints_is_the_same_on_warp() -> None:
+    hidden = (weak_commands(0.3, 0.2, 0.1), latency(2), scaled_joint_friction(["hinge"], 2.0, 9.0, chance=0.5))
+    ways: dict[str, np.ndarray] = {}
+    for kind in ("cpu", "warp"):
+        worlds = TaskWorlds(TASKS["cartpole"](), 2, kind, autoreset=False)
+        worlds.reset(seeds=[1, 2])
+        fork = worlds.fork(np.array([0, 1]), 6, hidden=hidden, seed=3)
+        push = fork.views.like(np.ones((12, 1)), fork.views.last_action)
+        ways[kind] = np.stack([np.asarray(fork.step(push).observation).copy() for _ in range(12)])
+    np.testing.assert_allclose(ways["warp"], ways["cpu"], atol=1e-4)
+    assert len(np.unique(ways["cpu"][-1, :6, 0].round(3))) > 3
 
 
 def test_fields_that_worlds_must_share_are_refused() -> None:
