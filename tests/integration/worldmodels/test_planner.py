@@ -9,14 +9,20 @@ import pytest
 import torch
 
 from foreact.sim.taskworlds import TaskWorlds
+from foreact.worldmodels.checkpoint import load_model, save_model
+from foreact.worldmodels.models.codes import CodesConfig
+from foreact.worldmodels.models.predictor import PredictorConfig
+from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.planner.closed_loop import ClosedLoopConfig, closed_loop
 from foreact.worldmodels.planner.episodes import Choice, Request, live_worlds, run_episodes
 from foreact.worldmodels.planner.execution import ExecutionConfig
+from foreact.worldmodels.planner.measures import clearance
 from foreact.worldmodels.planner.oracle import SimulatorOracle
 from foreact.worldmodels.planner.plan import PlannerConfig
-from foreact.worldmodels.planner.policies import ClonedConfig, ScriptedConfig, Situation
+from foreact.worldmodels.planner.policies import ClonedConfig, SamplingPolicy, ScriptedConfig, Situation
 from foreact.worldmodels.planner.proposals import ProposalConfig
 from foreact.worldmodels.planner.risk import RiskConfig, risk_choice
+from foreact.worldmodels.planner.timing import PlanTimingConfig, plan_timing, time_plans
 from foreact.worldmodels.scenes import scene
 
 PASSER = scene("arm-reach-passer")
@@ -63,6 +69,15 @@ def test_all_candidates_of_a_state_meet_the_same_draws(worlds: TaskWorlds) -> No
     assert torch.equal(alone.values[0], found[0, 0])
 
 
+def test_measured_clearance_agrees_with_the_simulators_contacts() -> None:
+    worlds = live_worlds(PASSER, 60, 1000)
+    found = SimulatorOracle(PASSER, futures=6).imagine(worlds, np.arange(60), chunks(worlds, 1))
+    gap, touched = clearance(PASSER, found.values), found.contact > 0
+    assert touched.sum() > 20
+    assert (gap[touched] < 0.02).float().mean() > 0.95
+    assert touched[gap > 0.02].float().mean() < 0.005
+
+
 def test_a_policy_gives_the_same_samples_for_the_same_seeds(worlds: TaskWorlds) -> None:
     clone = ClonedConfig(updates=3, demonstrations=2).build(PASSER, 16, 0)
     for policy in (ScriptedConfig().build(PASSER, 16, 0), clone):
@@ -76,13 +91,12 @@ def followed(execution: ExecutionConfig) -> tuple[np.ndarray, np.ndarray]:
     """Plans made where the futures are right, and where the hand is imagined 10 cm beside."""
     made = []
     for wrong in (0.0, 0.1):
-        worlds = live_worlds(PASSER, 8, 1000)
+        worlds = live_worlds(PASSER, 6, 1000)
         policy, oracle = ScriptedConfig().build(PASSER, 16, 0), SimulatorOracle(PASSER, futures=6)
 
         def sample(
-            live: TaskWorlds, ids: np.ndarray, seen: np.ndarray, step: int, policy: object = policy
+            live: TaskWorlds, ids: np.ndarray, seen: np.ndarray, step: int, policy: SamplingPolicy = policy
         ) -> np.ndarray:
-            assert hasattr(policy, "sample")
             return policy.sample(Situation(live, ids, seen, np.stack([ids, ids + step], 1)), 1)
 
         def choose(request: Request, wrong: float = wrong, oracle: SimulatorOracle = oracle) -> Choice:
@@ -128,6 +142,53 @@ def test_a_planner_with_the_simulators_futures_helps_a_policy(tmp_path: Path) ->
     assert arms["oracle"]["success"] > arms["policy"]["success"] + 0.2
     assert arms["policy"]["gain"] == 0 and len(found.rows) == 2
     assert (tmp_path / "plan" / "plan.png").stat().st_size > 5000
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that was never trained."""
+    signature = Signature(PASSER.name, PASSER.columns, PASSER.tracked, PASSER.actions, PASSER.rate_hz, 16)
+    config = CodesConfig(predictor=PredictorConfig(width=16, depth=1, codes=3, code_width=8), latent=8)
+    path = tmp_path_factory.mktemp("model")
+    save_model(path / "model", config, signature, config.build(signature).state_dict())
+    return path
+
+
+def test_all_arms_run_on_the_same_episodes(model: Path, tmp_path: Path) -> None:
+    config = ClosedLoopConfig(
+        worldmodel=model, out=tmp_path, episodes=2, seeds=2, seed=1000, execution=ExecutionConfig(longest=16),
+        policy=ClonedConfig(updates=5, demonstrations=2), planner=PlannerConfig(proposals=FEW),
+        arms=("policy", "consensus", "futures", "adaptive", "shuffled", "one-future"),
+    )  # fmt: skip
+    found = closed_loop(config)
+    again = closed_loop(replace(config, arms=("policy", "futures")))
+    arms = json.loads(json.dumps(found.figures))["arms"]
+    assert found.figures["episodes"] == 4 and list(arms) == list(config.arms)
+    repeated = json.loads(json.dumps(again.figures))["arms"]
+    assert repeated == {name: arms[name] for name in ("policy", "futures")}  # an arm does not depend on the others
+
+
+def test_plans_are_timed(model: Path, tmp_path: Path) -> None:
+    config = PlanTimingConfig(worldmodel=model, out=tmp_path, plans=100, planner=PlannerConfig(proposals=FEW, slice=4))
+    times = time_plans(load_model(model), config, None)
+    assert times.took_ms.shape == (100,) and (times.scored == 24).all() and (times.late_ms == 0).all()
+    half = float(np.median(times.took_ms)) / 2
+    bound = time_plans(load_model(model), config, half)
+    assert bound.scored.mean() < 24
+    found = plan_timing(config)
+    assert [row[1] for row in found.rows] == ["24 x 3", "24 x 3, 5 ms"]
+    assert (tmp_path / "plan_timing.json").exists()
+
+
+def test_risk_compares_models_with_their_controls(model: Path, tmp_path: Path) -> None:
+    config = RiskConfig(worldmodel=model, out=tmp_path, states=20, seed=1000, proposals=FEW, oracle_futures=2, judges=2)
+    names = [row[0] for row in risk_choice(config).rows]
+    assert names[4:] == [
+        "one future", "K futures, mean", "K futures, CVaR", "K futures of other chunks", "one future, by heads",
+        "K futures, mean, by heads",
+    ]  # fmt: skip
+    written = json.loads((tmp_path / "risk.json").read_text())
+    assert {"collision_ratio", "success_against_one_future", "progress_cvar_less_mean"} <= written.keys()
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import jsonable, write_json_atomic
 from foreact.episodes.statistics import paired_difference, wilson_interval
 from foreact.sim.taskworlds import TaskWorlds
+from foreact.worldmodels.branches import Branches
 from foreact.worldmodels.futures import FutureModel
 from foreact.worldmodels.planner.episodes import Choice, Choose, Episodes, Request, live_worlds, run_episodes
-from foreact.worldmodels.planner.execution import ExecutionConfig
+from foreact.worldmodels.planner.execution import ExecutionConfig, calibrated_radii
 from foreact.worldmodels.planner.intervals import Estimate
+from foreact.worldmodels.planner.measures import Told, told_by
 from foreact.worldmodels.planner.objective import ObjectiveConfig
 from foreact.worldmodels.planner.oracle import SimulatorOracle
 from foreact.worldmodels.planner.plan import Imagine, Planner, PlannerConfig
@@ -46,6 +49,7 @@ class ClosedLoopConfig:
     Attributes:
         worldmodel: Folder of a trained world model; none leaves the simulator's own futures only.
         one_future: Folder of a model with one future; none takes the likeliest of `worldmodel`.
+        calibrate: Set of true futures that gives the radii of `adaptive`; none takes them from the futures themselves.
         out: Folder of the figures and the plot.
         scene: Task and what is hidden in it.
         arms: Who acts.
@@ -54,12 +58,14 @@ class ClosedLoopConfig:
         seeds: How many seeds, one after the other.
         policy: Who is to be helped.
         planner: How to plan.
+        told: Whether positions or the model's heads tell rewards, successes and contacts of its futures.
         execution: When to plan anew; all arms but `adaptive` run every plan for its `longest` steps.
         oracle_futures: Of the simulator.
     """
 
     worldmodel: Path | None = None
     one_future: Path | None = None
+    calibrate: Path | None = None
     out: Path = Path("runs/plan")
     scene: str = "arm-reach-passer"
     arms: tuple[Arm, ...] = ("policy", "consensus", "futures", "adaptive", "shuffled", "one-future", "oracle")
@@ -67,7 +73,10 @@ class ClosedLoopConfig:
     seed: int = 0
     seeds: int = 3
     policy: PolicyConfig = field(default_factory=ClonedConfig)
-    planner: PlannerConfig = field(default_factory=lambda: PlannerConfig(objective=ObjectiveConfig(final=1.0)))
+    planner: PlannerConfig = field(
+        default_factory=lambda: PlannerConfig(objective=ObjectiveConfig(final=1.0, collision=4.0))
+    )
+    told: Told = "positions"
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     oracle_futures: int = 8
 
@@ -102,6 +111,7 @@ def closed_loop(config: ClosedLoopConfig, progress: ProgressFn = quiet) -> Outco
         UnknownScene: No such scene.
         CheckpointError: A model is missing, damaged or of another kind.
         SignatureError: A model was made for another task.
+        BranchError, CalibrationError: The set for the radii is missing, damaged or too small.
     """
     stage = _Stage(config)
     found: dict[str, list[Episodes]] = {arm: [] for arm in config.arms}
@@ -124,6 +134,9 @@ class _Stage:
         self._single = _loaded(config.one_future)
         self._steps = 16 if self._model is None else self._model.horizon
         self._policies: dict[int, SamplingPolicy] = {}
+        self._radii: np.ndarray | None = None
+        if config.calibrate is not None and self._model is not None:
+            self._radii = _radii(self._model, Branches.open(config.calibrate), config.execution.level)
         self._oracle = SimulatorOracle(self.scene, config.oracle_futures, self._steps)
 
     def run(self, arm: Arm, seed: int) -> Episodes:
@@ -140,7 +153,7 @@ class _Stage:
             seeds = np.array([[SAMPLE_STREAM, seed, world, step] for world in ids])
             return policy.sample(Situation(live, ids, observed, seeds), count)
 
-        return run_episodes(self.scene, worlds, sample, self._choose(arm, seed, worlds), execution)
+        return run_episodes(self.scene, worlds, sample, self._choose(arm, seed, worlds), execution, self._radii)
 
     def _choose(self, arm: Arm, seed: int, worlds: TaskWorlds) -> Choose:
         if arm == "policy":
@@ -163,18 +176,29 @@ class _Stage:
             return lambda request: self._oracle.at(request.worlds, request.world)
         model, single = self._model, self._single
         if arm == "shuffled":
-            return lambda request: shuffled(from_model(model, request.observed), seed + request.number)
+            return lambda request: shuffled(self._imagine(model, request), seed + request.number)
         if arm == "one-future":
             if single is not None:
-                return lambda request: from_model(single, request.observed)
-            return lambda request: likeliest(from_model(model, request.observed))
-        return lambda request: from_model(model, request.observed)
+                return lambda request: self._imagine(single, request)
+            return lambda request: likeliest(self._imagine(model, request))
+        return lambda request: self._imagine(model, request)
+
+    def _imagine(self, model: FutureModel, request: Request) -> Imagine:
+        imagine = from_model(model, request.observed)
+        return lambda chunks: told_by(self.config.told, self.scene, imagine(chunks))
 
 
 def _loaded(folder: Path | None) -> FutureModel | None:
     from foreact.worldmodels.checkpoint import load_model
 
     return None if folder is None else load_model(folder)
+
+
+def _radii(model: FutureModel, branches: Branches, level: float) -> np.ndarray:
+    """Radii that hold a share of the true futures of states that the model was not trained on, (T,)."""
+    with torch.inference_mode():
+        futures = model.imagine(torch.from_numpy(branches.context), torch.from_numpy(branches.actions))
+    return calibrated_radii(futures.values[..., list(branches.spec.tracked)].numpy(), branches.positions, level)
 
 
 def _joined(parts: list[Episodes]) -> Episodes:

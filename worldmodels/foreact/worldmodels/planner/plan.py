@@ -36,6 +36,7 @@ class PlannerConfig:
         refine: Candidates of the second round, around the mean of the good ones; 0 leaves it out.
         temperature: Of that mean, in standard deviations of the scores.
         around: Spread around it, as a part of that of the good candidates.
+        closeness: Lost per mean squared distance from the policy's plain answer [1 / action unit squared].
         deadline_ms: When to answer, counted from the call; None takes the time it takes.
         slice: Candidates imagined at once where there is a deadline.
         calibrated: Whether the model may be trusted; if not, the plan is the medoid of the policy's samples.
@@ -47,6 +48,7 @@ class PlannerConfig:
     refine: int = 16
     temperature: float = 0.3
     around: float = 0.5
+    closeness: float = 0.0
     deadline_ms: float | None = None
     slice: int = 16
     calibrated: bool = True
@@ -57,6 +59,8 @@ class PlannerConfig:
             raise ValueError(f"refine={self.refine} and slice={self.slice}, expected 0 or more and 1 or more")
         if not self.temperature > 0 or not self.around >= 0:
             raise ValueError(f"temperature={self.temperature}, around={self.around}: expected above 0, and 0 or more")
+        if not self.closeness >= 0:
+            raise ValueError(f"closeness is {self.closeness}, expected 0 or more")
         if self.deadline_ms is not None and not self.deadline_ms > 0:
             raise ValueError(f"deadline_ms is {self.deadline_ms}, expected above 0 or none")
 
@@ -134,7 +138,7 @@ class Planner:
         Raises:
             ValueError: The samples, or what the model imagines, are not what they should be.
         """
-        search = _Search(self._clock, self.config, imagine, self._objective, doubt)
+        search = _Search(self._clock, self.config, imagine, self._objective, doubt, samples[0])
         if not self.config.calibrated:
             return self._consensus(search, samples)
         random = np.random.default_rng([self.config.seed, number])
@@ -161,7 +165,9 @@ class _Search:
         imagine: Imagine,
         objective: Objective,
         doubt: Callable[[Tensor], Tensor] | None,
+        plain: np.ndarray,
     ) -> None:
+        self._closeness, self._plain = config.closeness, plain
         self._clock, self._started = clock, clock()
         self._imagine, self._objective, self._doubt = imagine, objective, doubt
         self._deadline = None if config.deadline_ms is None else config.deadline_ms / 1e3
@@ -218,6 +224,9 @@ class _Search:
             if len(futures.log_weights) != len(chunks):
                 raise ValueError(f"the model imagined {len(futures.log_weights)} chunks of {len(chunks)}")
             scores = self._objective(futures, None if self._doubt is None else self._doubt(given)).numpy()
+        if self._closeness:
+            # as the control cost of path integral control: going another way than the policy must be worth it
+            scores = scores - self._closeness * ((chunks - self._plain) ** 2).mean((1, 2))
         winner = int(scores.argmax())
         if self._best is None or scores[winner] > self._best[0]:
             self._best = float(scores[winner]), chunks[winner], _one(futures, winner)

@@ -61,7 +61,7 @@ class ClonedConfig:
     """
 
     kind: Literal["cloned"] = "cloned"
-    updates: int = 150
+    updates: int = 250
     demonstrations: int = 32
     spread: float = 0.3
     seed: int = 100_000

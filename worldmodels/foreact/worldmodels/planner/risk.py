@@ -21,6 +21,7 @@ from foreact.sim.taskworlds import TaskWorlds
 from foreact.worldmodels.branching import HORIZON, make_branches
 from foreact.worldmodels.futures import FutureModel, Futures
 from foreact.worldmodels.planner.intervals import Estimate, mean_of, paired, ratio_of
+from foreact.worldmodels.planner.measures import Told, told_by
 from foreact.worldmodels.planner.objective import Objective, ObjectiveConfig
 from foreact.worldmodels.planner.oracle import SimulatorOracle
 from foreact.worldmodels.planner.policies import PolicyConfig, ScriptedConfig, Situation
@@ -42,6 +43,7 @@ class RiskConfig:
     """What to compare.
 
     Attributes:
+        target: "risk".
         worldmodel: Folder of a model with several futures; none leaves the simulator's own only.
         one_future: Folder of a deterministic one; none takes the likeliest future of `worldmodel`.
         out: Folder of the figures and the plot.
@@ -49,6 +51,7 @@ class RiskConfig:
         states: S; those of the benchmark have seed 0, settings are tried on seed 1000 and above.
         left: Least and most that is left to do at a state [m].
         seed: Of states, candidates and draws.
+        told: Whether positions or a model's heads tell rewards, successes and contacts of its futures.
         alpha: Share of the worst futures that the cautious selectors look at.
         objective: What counts; its own `alpha` is not used.
         proposals: Candidates.
@@ -58,6 +61,7 @@ class RiskConfig:
         resamples: For intervals.
     """
 
+    target: str = "risk"
     worldmodel: Path | None = None
     one_future: Path | None = None
     out: Path = Path("runs/risk")
@@ -65,8 +69,9 @@ class RiskConfig:
     states: int = 200
     left: tuple[float, float] = (0.05, 0.25)
     seed: int = 0
-    alpha: float = 0.25
-    objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(final=1.0))
+    told: Told = "positions"
+    alpha: float = 0.5
+    objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(final=1.0, collision=4.0))
     proposals: ProposalConfig = field(default_factory=lambda: ProposalConfig(samples=6, shaken=12, straight=6, last=0))
     policy: PolicyConfig = field(default_factory=ScriptedConfig)
     oracle_futures: int = 16
@@ -74,6 +79,8 @@ class RiskConfig:
     resamples: int = 2000
 
     def __post_init__(self) -> None:
+        if self.target != "risk":
+            raise ValueError(f"target is {self.target!r}, expected risk")
         for name in ("states", "oracle_futures", "judges", "resamples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
@@ -139,7 +146,7 @@ def risk_choice(config: RiskConfig, progress: ProgressFn = quiet) -> Outcome:
     progress(2, 4, "choose by the simulator")
     scores = _simulator_scores(config, place, states)
     progress(3, 4, "choose by the models")
-    scores |= _model_scores(config, states)
+    scores |= _model_scores(config, place, states)
     chosen = {name: each.argmax(1) for name, each in scores.items()}
     progress(4, 4, "done")
     return _outcome(config, worth, chosen)
@@ -152,7 +159,7 @@ def risky_states(config: RiskConfig, place: Scene) -> RiskStates:
         ValueError: There are too few such states.
     """
     kept: list[TaskWorlds] = []
-    wanted, at_once = config.states, 3 * config.states
+    wanted, at_once = config.states, 6 * config.states
 
     def watch(step: int, worlds: TaskWorlds, states: np.ndarray) -> None:
         if step == 0:
@@ -210,7 +217,7 @@ def _simulator_scores(config: RiskConfig, place: Scene, states: RiskStates) -> d
     }
 
 
-def _model_scores(config: RiskConfig, states: RiskStates) -> dict[str, np.ndarray]:
+def _model_scores(config: RiskConfig, place: Scene, states: RiskStates) -> dict[str, np.ndarray]:
     from foreact.worldmodels.checkpoint import load_model
 
     if config.worldmodel is None:
@@ -222,13 +229,20 @@ def _model_scores(config: RiskConfig, states: RiskStates) -> dict[str, np.ndarra
         single = likeliest(lambda _: futures)(torch.empty(0))
     else:
         single = _imagined(load_model(config.one_future), states)
-    mixed = _scored(config, _imagined(model, _mixed(states, config.seed)), 1.0, shape)
-    return {
-        "one future": _scored(config, single, 1.0, shape),
-        "K futures, mean": _scored(config, futures, 1.0, shape),
-        "K futures, CVaR": _scored(config, futures, config.alpha, shape),
-        "K futures of other chunks": mixed,
+    mixed = _imagined(model, _mixed(states, config.seed))
+    rows = {
+        "one future": (single, 1.0),
+        "K futures, mean": (futures, 1.0),
+        "K futures, CVaR": (futures, config.alpha),
+        "K futures of other chunks": (mixed, 1.0),
     }
+    scores = {
+        name: _scored(config, told_by(config.told, place, each), alpha, shape) for name, (each, alpha) in rows.items()
+    }
+    if config.told == "heads":
+        return scores
+    heads = {"one future, by heads": (single, 1.0), "K futures, mean, by heads": (futures, 1.0)}
+    return scores | {name: _scored(config, each, alpha, shape) for name, (each, alpha) in heads.items()}
 
 
 def _mixed(states: RiskStates, seed: int) -> RiskStates:

@@ -36,6 +36,7 @@ class PlanTimingConfig:
     """What to time.
 
     Attributes:
+        target: "plan".
         worldmodel: Folder of a trained one.
         out: Folder of the figures.
         scene: That the model was made for.
@@ -45,6 +46,7 @@ class PlanTimingConfig:
         seed: Of states and samples.
     """
 
+    target: str = "plan"
     worldmodel: Path = Path("runs/worldmodel")
     out: Path = Path("runs/plan-timing")
     scene: str = "arm-reach-passer"
@@ -54,6 +56,8 @@ class PlanTimingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.target != "plan":
+            raise ValueError(f"target is {self.target!r}, expected plan")
         if self.plans < 100:
             raise ValueError(f"plans is {self.plans}, expected 100 or more: 99 % of fewer says nothing")
 

@@ -1,0 +1,102 @@
+"""What imagined positions say about a reach: how near, whether there, whether the ball was touched.
+
+A model's own heads for rewards, successes and contacts learn from few of them; where things are is learnt from every
+step. What a robot knows of its task and of its gripper's shape can be measured in what it imagines. Shape letters:
+K = futures, T = control steps, O = observed elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from foreact.sim.tabletop.arm import JAW, TOOL
+from foreact.sim.tabletop.passer import RADIUS
+from foreact.worldmodels.futures import Futures
+from foreact.worldmodels.scenes import Scene
+
+__all__ = ["Told", "clearance", "measured", "told_by"]
+
+Told = Literal["positions", "heads"]
+"""What tells rewards, successes and contacts of a model's futures: its imagined positions, or its own heads."""
+
+REACHES = ("arm-reach", "arm-reach-passer")
+THERE = 0.02  # as near as a reach must come [m]
+SOFT = 0.01  # how far off imagined positions are [m]
+
+# boxes around the gripper that points down: middle above the finger tips, half sizes [m]
+PALM = ((0.0, 0.0, TOOL - 0.118), (0.03, 0.09, 0.018))
+HAND = ((0.0, 0.0, TOOL - 0.07), (0.031, 0.031, 0.03))  # a cylinder of radius 3.5 cm
+FINGER = (0.008, 0.006, 0.036)
+FINGER_HEIGHT = 0.02
+
+
+def told_by(told: Told, scene: Scene, futures: Futures) -> Futures:
+    """Futures as they are, or measured.
+
+    Args:
+        told: Which.
+        scene: Of the futures.
+        futures: Of a model.
+
+    Raises:
+        ValueError: The scene cannot be measured.
+    """
+    return futures if told == "heads" else measured(scene, futures)
+
+
+def measured(scene: Scene, futures: Futures) -> Futures:
+    """The same futures, with rewards, successes and contacts told by positions.
+
+    Args:
+        scene: A reach, with a passer-by or without.
+        futures: Of a model.
+
+    Raises:
+        ValueError: The scene is no reach.
+    """
+    if scene.name not in REACHES:
+        raise ValueError(f"scene {scene.name} is no reach, so positions do not tell how it goes; type told=heads")
+    left = scene.cost(futures.values)
+    contact = torch.zeros_like(left)
+    if scene.contact is not None:
+        # a clearance of 0 counts as half a contact: p = 1 / (1 + exp(d / s))
+        contact = torch.sigmoid(-clearance(scene, futures.values) / SOFT)
+    success = torch.sigmoid((THERE - left) / SOFT)
+    return replace(futures, reward=1 - torch.tanh(5 * left), success=success, contact=contact)
+
+
+def clearance(scene: Scene, seen: Tensor) -> Tensor:
+    """Distance between gripper and ball, negative where they overlap.
+
+    Args:
+        scene: With a passer-by.
+        seen: Observations, (..., O).
+
+    Returns:
+        Distances [m], (...).
+    """
+    hand, ball = (_place(scene, each, seen) for each in ("hand", "passer"))
+    away = ball - hand
+    found = torch.minimum(_box(away, *PALM), _box(away, *HAND))
+    for sign, jaw in ((1, "jaw_left"), (-1, "jaw_right")):
+        # a finger stands as far out as its joint says
+        beside = away.clone()
+        beside[..., 1] -= sign * (seen[..., scene.columns.index(jaw)].clamp(0.0, JAW) + FINGER[1])
+        found = torch.minimum(found, _box(beside, (0.0, 0.0, FINGER_HEIGHT), FINGER))
+    return found - RADIUS
+
+
+def _place(scene: Scene, thing: str, seen: Tensor) -> Tensor:
+    start = scene.columns.index(f"{thing}_x")
+    return seen[..., start : start + 3]
+
+
+def _box(point: Tensor, middle: tuple[float, float, float], half: tuple[float, float, float]) -> Tensor:
+    """Signed distance of a point (..., 3) to a box along the axes, (...)."""
+    # d = |max(|p - c| - h, 0)| + min(max_i(|p - c| - h)_i, 0)
+    out = (point - point.new_tensor(middle)).abs() - point.new_tensor(half)
+    return out.clamp(min=0).norm(dim=-1) + out.amax(-1).clamp(max=0)
