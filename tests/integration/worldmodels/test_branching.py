@@ -109,7 +109,10 @@ def test_sets_are_made_once_and_others_are_refused(tmp_path: Path) -> None:
         ("arm-reach", "train", "6", "2"),
         ("arm-reach", "calibrate", "4", "2"),
     ]
-    assert [row[-1] for row in branches(small(tmp_path / "sets")).rows] == ["was there"] * 6
+    again = branches(small(tmp_path / "sets"))
+    assert [row[4] for row in again.rows] == ["was there"] * 6
+    sums = [row[5] for row in first.rows]
+    assert [row[5] for row in again.rows] == sums and len(set(sums)) == 6
     pixels = np.asarray(Image.open(tmp_path / "sets" / "futures.png").convert("RGB")).reshape(-1, 3).astype(int)
     red, blue = ((pixels[:, one] - pixels[:, other] > 80).sum() for one, other in ((0, 2), (2, 0)))
     assert red > 50 and blue > 50  # futures that begin weak and others
@@ -132,8 +135,8 @@ def test_a_killed_run_leaves_whole_sets_and_goes_on(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", code], env=os.environ, check=False)
     assert ended.returncode == -signal.SIGKILL
     again = branches(small(tmp_path / "killed"))
-    assert [row[-1] for row in again.rows] == ["was there"] * 4 + [""] * 2
-    branches(small(tmp_path / "whole"))
+    assert [row[4] == "was there" for row in again.rows] == [True] * 4 + [False] * 2
+    assert [row[5] for row in branches(small(tmp_path / "whole")).rows] == [row[5] for row in again.rows]
     for name in ("arm-reach", "arm-drawer"):
         for purpose in ("train", "calibrate", "test"):
             one, other = (Branches.open(set_path(tmp_path / where, name, purpose)) for where in ("killed", "whole"))

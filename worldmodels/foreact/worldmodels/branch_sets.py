@@ -1,11 +1,12 @@
 """Sets of true futures of several scenes on disk: to train on, to calibrate on, to test on.
 
 A folder `out/SCENE/PURPOSE` appears whole or not at all; a run that was stopped goes on with the sets that are missing.
-At the end some of the true futures are drawn into `out/futures.png`.
+At the end some of the true futures are drawn into `out/futures.png`. Who makes the same sets again sees the same sums.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +15,14 @@ from pathlib import Path
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.worldmodels.behaviour import Purpose
 from foreact.worldmodels.branch_picture import draw_branches
-from foreact.worldmodels.branches import BranchError, Branches
+from foreact.worldmodels.branches import SHAPES, BranchError, Branches
 from foreact.worldmodels.branching import HORIZON, make_branches
 from foreact.worldmodels.scenes import scene, scene_names
 
-__all__ = ["BranchesConfig", "branches", "set_path"]
+__all__ = ["BranchesConfig", "branches", "digest", "set_path"]
 
 PICTURE = "futures.png"  # one state of each scene's test set
-COLUMNS = ("scene", "set", "states", "futures", "CPU s", "")
+COLUMNS = ("scene", "set", "states", "futures", "CPU s", "sha256")
 
 
 @dataclass(frozen=True)
@@ -90,22 +91,33 @@ def branches(config: BranchesConfig, progress: ProgressFn = quiet) -> Outcome:
     """
     for name in config.scenes:
         scene(name)
-    there = {key: _is_there(config, *key) for key in _wanted(config)}  # a mistake is found before any work
+    there = {key: _found(config, *key) for key in _wanted(config)}  # a mistake is found before any work
     rows: list[tuple[str, ...]] = []
     figures: dict[str, JSON] = {}
-    for (name, purpose), old in there.items():
+    for (name, purpose), known in there.items():
         states, copies = config.sizes[purpose]
         started = time.process_time()
-        if not old:
-            _make(config, name, purpose, progress)
-        seconds = round(time.process_time() - started, 2)
-        figures[f"{name}.{purpose}"] = {"states": states, "futures": copies, "cpu_seconds": None if old else seconds}
-        rest = ("", "was there") if old else (f"{seconds:.1f}", "")
-        rows.append((name, purpose, str(states), str(copies), *rest))
+        checksum = known or _make(config, name, purpose, progress)
+        seconds = None if known else round(time.process_time() - started, 2)
+        figures[f"{name}.{purpose}"] = {
+            "states": states, "futures": copies, "cpu_seconds": seconds, "sha256": checksum,
+        }  # fmt: skip
+        spent = "was there" if seconds is None else f"{seconds:.1f}"
+        rows.append((name, purpose, str(states), str(copies), spent, checksum[:12]))
     picture = config.out / PICTURE
     if not (picture.exists() and all(there.values())):
         draw_branches(picture, [Branches.open(set_path(config.out, name, "test")) for name in config.scenes])
     return Outcome(config.out, figures, COLUMNS, tuple(rows))
+
+
+def digest(made: Branches) -> str:
+    """SHA-256 of all numbers of a set, in hexadecimal."""
+    total = hashlib.sha256()
+    for name in SHAPES:
+        values = getattr(made, name)
+        total.update(f"{name} {values.dtype} {values.shape};".encode())
+        total.update(values.tobytes())
+    return total.hexdigest()
 
 
 def _wanted(config: BranchesConfig) -> Iterator[tuple[str, Purpose]]:
@@ -114,20 +126,22 @@ def _wanted(config: BranchesConfig) -> Iterator[tuple[str, Purpose]]:
             yield name, purpose
 
 
-def _make(config: BranchesConfig, name: str, purpose: Purpose, progress: ProgressFn) -> None:
+def _make(config: BranchesConfig, name: str, purpose: Purpose, progress: ProgressFn) -> str:
+    """Make a set; its checksum."""
     states, copies = config.sizes[purpose]
     made = make_branches(
         scene(name), purpose, states, copies, config.seed,
         horizon=config.horizon, threads=config.threads, progress=progress,
     )  # fmt: skip
     made.save(set_path(config.out, name, purpose))
+    return digest(made)
 
 
-def _is_there(config: BranchesConfig, name: str, purpose: Purpose) -> bool:
-    """Whether the set is there already; if so, it is the one that is wanted."""
+def _found(config: BranchesConfig, name: str, purpose: Purpose) -> str | None:
+    """The checksum of the set that is wanted, or None if it is not there yet."""
     path = set_path(config.out, name, purpose)
     if not path.exists():
-        return False
+        return None
     found = Branches.open(path)
     own = (found.spec.task, found.spec.purpose, found.spec.seed, *found.futures.shape[:3])
     wanted = (name, purpose, config.seed, *config.sizes[purpose], config.horizon)
@@ -135,4 +149,4 @@ def _is_there(config: BranchesConfig, name: str, purpose: Purpose) -> bool:
     for what, has, wants in zip(names, own, wanted, strict=True):
         if has != wants:
             raise BranchError(f"{path}: its {what} is {has}, not {wants}; choose another out, or delete that folder")
-    return True
+    return digest(found)
