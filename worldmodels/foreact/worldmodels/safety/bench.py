@@ -1,0 +1,114 @@
+"""`foreact bench safety`: learned safety values against a grid solver, and what a filter prevents in closed loop.
+
+Every stage of every seed leaves one file when it is done; a run that was killed goes on with the first that is missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
+from foreact.episodes.runfolder import RunFolder, write_json_atomic
+from foreact.worldmodels.safety.figures import rows, summary
+from foreact.worldmodels.safety.latent import LatentConfig
+from foreact.worldmodels.safety.learning import LearnConfig
+
+__all__ = ["SafetyBenchConfig", "bench"]
+
+PIXELS = LearnConfig(
+    episodes=1500,
+    steps=12,
+    horizon=8,
+    latent=LatentConfig(latent=12, members=3, width=128, updates=1600, batch=96, learning_rate=5e-3, refine=1500),
+    delta=0.8,
+)
+COLUMNS = ("what", "measured", "control, which must fail")
+
+
+@dataclass(frozen=True)
+class SafetyBenchConfig:
+    """What is learned, and how it is tried.
+
+    Attributes:
+        target: `safety`.
+        out: Run folder; one that holds the same run is continued.
+        seeds: Training seeds; starts, goals and drives differ with them too.
+        grid: Points along each axis of the car's grid.
+        trials: Episodes of each kind per seed.
+        low_gamma: Discount of the control that does not look far.
+        alpha: Share of known episodes that may count as unknown.
+        state: How a filter is learned from states.
+        pixels: How one is learned from pictures of 32 px.
+        unknown: How one is learned that has never been in a part of the arena.
+    """
+
+    target: str = "safety"
+    out: Path = Path("runs/bench-safety")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    grid: int = 60
+    trials: int = 400
+    low_gamma: float = 0.85
+    alpha: float = 0.05
+    state: LearnConfig = field(default_factory=LearnConfig)
+    pixels: LearnConfig = field(default_factory=lambda: PIXELS)
+    unknown: LearnConfig = field(default_factory=lambda: LearnConfig(beyond=4))
+
+    def __post_init__(self) -> None:
+        if self.target != "safety":
+            raise ValueError(f"target is {self.target!r}, expected safety")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds={list(self.seeds)}: expected one or more, none of them twice")
+        for name, least in (("grid", 12), ("trials", 10)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
+        for name in ("low_gamma", "alpha"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a number between 0 and 1")
+
+
+def bench(config: SafetyBenchConfig, progress: ProgressFn = quiet) -> Outcome:
+    """Learn and try filters, seed by seed.
+
+    Args:
+        config: What and how.
+        progress: Told of stages.
+
+    Raises:
+        RunError: The folder holds another run.
+        ValueError: A stage's file is damaged; the message names it.
+    """
+    import torch
+
+    from foreact.worldmodels.safety.pictures import draw_values
+    from foreact.worldmodels.safety.stages import STAGES, solved
+
+    torch.set_num_threads(1)
+    RunFolder.resume_or_create(config.out, "bench-safety", config, config.seeds[0])
+    solutions = solved(config)
+    stages = [(seed, name) for seed in config.seeds for name in STAGES]
+    found: dict[str, list[Any]] = {name: [] for name in STAGES}
+    for done, (seed, name) in enumerate(stages):
+        progress(done, len(stages), f"{name}, seed {seed}")
+        folder = config.out / f"seed-{seed}"
+        found[name].append(_once(folder / f"{name}.json", lambda n=name, s=seed: STAGES[n](config, s, solutions)))
+    progress(len(stages), len(stages), "done")
+    figures = {**solutions.figures, **summary(found)}
+    write_json_atomic(config.out / "figures.json", figures)
+    picture = draw_values(config.out, solutions, config.seeds[0])
+    return Outcome(picture, figures, COLUMNS, rows(figures))
+
+
+def _once(file: Path, work: Callable[[], dict[str, JSON]]) -> dict[str, Any]:
+    """What a stage found, from its file if it was done before."""
+    if file.exists():
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged: {error}. Delete it and run again") from error
+    found = work()
+    write_json_atomic(file, found)
+    return found
