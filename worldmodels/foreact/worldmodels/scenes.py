@@ -26,7 +26,7 @@ from foreact.sim.hidden import (
 from foreact.sim.tabletop import TASKS
 from foreact.sim.tabletop.passer import PASSER, touched
 from foreact.sim.tabletop.scenes import CUBE, DRAWER_WAY
-from foreact.sim.tabletop.tasks import CARRIED
+from foreact.sim.tabletop.tasks import CARRIED, NEAR_GOAL
 from foreact.sim.task import Event, Measure, SimTask
 from foreact.sim.taskworlds import TaskWorlds
 from foreact.sim.views import Views
@@ -36,6 +36,8 @@ __all__ = ["SCENES", "Scene", "UnknownScene", "scene", "scene_names"]
 ARM_JOINTS = tuple(f"joint{number}" for number in range(1, 8)) + ("jaw_left", "jaw_right")
 SERVOS = ("joint1", "joint2", "joint4")
 MOTION = (0, 1, 2)
+REACHED = 0.02  # [m]
+HARDLY = 1e-4  # [m] of a cost that is 0 once the task is solved
 ACTIONS = ("dx", "dy", "dz", "jaws")
 
 
@@ -65,6 +67,7 @@ class Scene:
         columns: Name of each observed element, length O.
         tracked: Numbers of the elements that futures are judged by [m].
         cost: What is left to do.
+        solved_below: The cost under which the task is solved [m], as far as positions tell.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Scene:
     columns: tuple[str, ...]
     tracked: tuple[int, ...]
     cost: Cost
+    solved_below: float
 
     @property
     def rate_hz(self) -> float:
@@ -89,8 +93,17 @@ class Scene:
         return ACTIONS
 
     def read_hidden(self, worlds: TaskWorlds) -> np.ndarray:
-        """What is hidden in some worlds now, float32 (N, H)."""
-        columns = [np.asarray(on_host(each(worlds.views)), np.float32) for each in self.readings]
+        """What is hidden in some worlds now, float32 (N, H).
+
+        Raises:
+            ValueError: Nothing was ever hidden in them.
+        """
+        try:
+            columns = [np.asarray(on_host(each(worlds.views)), np.float32) for each in self.readings]
+        except KeyError as error:
+            raise ValueError(
+                f"nothing is hidden in these worlds of {self.name} (no {error}); fork them with hidden=scene.hidden"
+            ) from error
         return np.stack(columns, axis=1)
 
     def touching(self, worlds: TaskWorlds) -> np.ndarray:
@@ -131,7 +144,7 @@ def scene(name: str) -> Scene:
 
 def _reach(name: str) -> Scene:
     parts = (_weak(), _late(2), _servos(0.5, 1.3))
-    return _scene(name, parts, ("goal_x", "goal_y", "goal_z"), (), _left_to_goal)
+    return _scene(name, parts, ("goal_x", "goal_y", "goal_z"), (), _left_to_goal, solved_below=REACHED)
 
 
 def _reach_passer(name: str) -> Scene:
@@ -142,7 +155,7 @@ def _reach_passer(name: str) -> Scene:
         lambda views: views.hidden[f"distractor.{PASSER}"].velocity[:, 1],
     )
     columns = ("goal_x", "goal_y", "goal_z", "passer_x", "passer_y", "passer_z")
-    return _scene(name, (_weak(), _late(1), passer), columns, ("passer_y",), _left_to_goal, touched)
+    return _scene(name, (_weak(), _late(1), passer), columns, ("passer_y",), _left_to_goal, touched, REACHED)
 
 
 def _push(name: str) -> Scene:
@@ -153,7 +166,7 @@ def _push(name: str) -> Scene:
         off = seen[..., 24:26] - seen[..., 37:39]
         return (off**2).sum(-1) ** 0.5
 
-    return _scene(name, parts, columns, ("cube_x", "cube_y", "cube_z"), left)
+    return _scene(name, parts, columns, ("cube_x", "cube_y", "cube_z"), left, solved_below=NEAR_GOAL)
 
 
 def _lift(name: str) -> Scene:
@@ -193,6 +206,7 @@ def _scene(
     judged: tuple[str, ...],
     cost: Cost,
     contact: Measure | None = None,
+    solved_below: float = HARDLY,
 ) -> Scene:
     speeds = tuple(f"{joint}_speed" for joint in ARM_JOINTS)
     hand = ("hand_x", "hand_y", "hand_z")
@@ -208,6 +222,7 @@ def _scene(
         columns=columns,
         tracked=tuple(columns.index(each) for each in (*hand, *judged)),
         cost=cost,
+        solved_below=solved_below,
     )
 
 

@@ -81,10 +81,11 @@ def simulated_success(scene: Scene, starts: Starts, policy: Policy, rules: Episo
 def imagined_success(
     model: FutureModel, scene: Scene, starts: Starts, policy: Policy, rules: EpisodeRules
 ) -> np.ndarray:
-    """The probability that the policy solves each episode inside the model, float64 (B,).
+    """How often the policy solves each episode inside the model, float64 (B,).
 
-    Each repeat follows one future of every chunk, drawn by its probability, and goes on from where that ends. What
-    counts is the largest probability of success that is met on the way, as one solved step solves an episode.
+    Each repeat follows one future of every chunk, drawn by its probability, and goes on from where that ends. One step
+    whose imagined positions solve the task solves an episode, as in the simulator. The model's own head of success is
+    not asked: far from the actions of its training set it promises too much (docs/methods/policy_ranking.md).
 
     Args:
         model: Imagines chunks of T steps, T >= `rules.execute`.
@@ -100,19 +101,17 @@ def imagined_success(
         raise ValueError(f"execute={rules.execute} is more than the {model.horizon} steps that the model imagines")
     generator = torch.Generator().manual_seed(rules.seed)
     seen = torch.from_numpy(starts.observation).repeat_interleave(rules.repeats, 0)
-    solved = torch.zeros(len(seen))
+    solved = torch.zeros(len(seen), dtype=torch.bool)
     for step in range(0, scene.task.limit, rules.execute):
         ahead = min(rules.execute, scene.task.limit - step)
-        seen, success = _follow(model, seen, policy(seen)[:, : model.horizon], ahead, generator)
-        solved = torch.maximum(solved, success)
-    return solved.reshape(-1, rules.repeats).mean(1).double().numpy()
+        futures = _followed(model, seen, policy(seen)[:, : model.horizon], generator)[:, :ahead]
+        solved |= (scene.cost(futures) < scene.solved_below).any(1)
+        seen = futures[:, -1]
+    return solved.reshape(-1, rules.repeats).double().mean(1).numpy()
 
 
-def _follow(
-    model: FutureModel, seen: Tensor, chunk: Tensor, ahead: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """One drawn future of each state: what is seen after `ahead` steps, and the largest probability of success."""
+def _followed(model: FutureModel, seen: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+    """One drawn future of each state, (B R, T, O)."""
     futures = model.imagine(seen, chunk)
     chosen = torch.multinomial(futures.log_weights.exp(), 1, generator=generator)[:, 0]
-    rows = torch.arange(len(seen))
-    return futures.values[rows, chosen, ahead - 1], futures.success[rows, chosen, :ahead].amax(1)
+    return futures.values[torch.arange(len(seen)), chosen]
