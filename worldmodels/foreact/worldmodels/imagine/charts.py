@@ -7,7 +7,6 @@ probable one first. Lengths are shown in cm. Shape letters: K = imagined futures
 from __future__ import annotations
 
 import string
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,13 +93,15 @@ def seen(axes: Axes, state: State, painter: Painter, legend: bool = True) -> Non
                 alpha=strength(state.weights[number]),
                 **named,
             )
-            last = painter.project(path[-1])
-            axes.plot(*last, "o", color=colour(number), ms=4.5, mec="white", mew=0.6)
-            if state.weights[number] >= RARE and part != "hand":
-                axes.annotate(letter(number), tuple(last), xytext=(0, 5), **BOLD)
+            axes.plot(*painter.project(path[-1]), "o", color=colour(number), ms=4.5, mec="white", mew=0.6)
         happened = state.places(state.truth[0], part)
         line(happened, color=DID, lw=2.2, ls=(0, (1, 1)))
         axes.plot(*painter.project(happened[-1]), "o", color=DID, ms=6, mec="white", mew=1)
+        if part != "hand":
+            named = np.flatnonzero(state.weights >= RARE)
+            last = painter.project(state.places(state.values[named], part)[:, -1])
+            for letters, place in _together(last, across / 12):
+                axes.annotate(" ".join(letter(named[each]) for each in letters), place, xytext=(0, 6), **BOLD)
     axes.set(xlim=(0, across), ylim=(height, 0), xticks=[], yticks=[])
     if legend:
         handles, labels = axes.get_legend_handles_labels()
@@ -172,10 +173,6 @@ def ends(axes: Axes, state: State) -> None:
     shares, _, _ = axes.hist(true_left, list(bins), weights=even, color=COULD, alpha=0.7, label="true futures")
     for number in reversed(range(len(left))):
         axes.vlines(left[number], 0, state.weights[number], color=colour(number), lw=3.2)
-    named = np.flatnonzero(state.weights >= RARE)
-    for number, place in zip(named, _spaced(left[named], 0.05 * (bins[-1] - bins[0])), strict=True):
-        look = {"ha": "center", "va": "bottom", "fontsize": 8, "color": colour(number), "fontweight": "bold"}
-        axes.text(float(place), float(state.weights[number]), letter(int(number)), **look)
     axes.plot(true_left[0], 0, "o", color=DID, ms=8, clip_on=False, label="what happened", zorder=5)
     worst = percent(RISK)
     risk, true_risk = 100 * state.scores["risk"], 100 * state.scores["true_risk"]
@@ -184,7 +181,13 @@ def ends(axes: Axes, state: State) -> None:
     )
     axes.axvline(risk, ymax=LINE, color="#b3261e", lw=1.4, label=f"worst {worst} (CVaR), imagined: {risk:.1f} cm")
     axes.set(xlabel="still to go at the end [cm]", ylabel="probability", xlim=(bins[0], bins[-1]))
-    axes.set_ylim(0, 1.9 * max(float(np.max(shares)), float(state.weights.max())))
+    top = 1.9 * max(float(np.max(shares)), float(state.weights.max()))
+    axes.set_ylim(0, top)
+    named = np.flatnonzero(state.weights >= RARE)
+    heights = _stacked(left[named], state.weights[named], 0.04 * (bins[-1] - bins[0]), 0.055 * top)
+    for number, height in zip(named, heights, strict=True):
+        look = {"ha": "center", "va": "bottom", "fontsize": 8, "color": colour(number), "fontweight": "bold"}
+        axes.text(float(left[number]), float(height), letter(number), **look)
     axes.legend(fontsize=7, loc="upper left", framealpha=0.7)
     axes.set_title("How it may end, and the risk")
 
@@ -213,13 +216,27 @@ def _bins(values: np.ndarray) -> np.ndarray:
     return np.linspace(first, high + 0.15 * span, 25)
 
 
-def _spaced(places: np.ndarray, gap: float) -> np.ndarray:
-    """Places for letters, moved to the right where they would stand on each other."""
-    found = np.array(places, np.float64)
-    order = np.argsort(found, kind="stable")
-    for before, number in pairwise(order):
-        found[number] = max(found[number], found[before] + gap)
+def _stacked(places: np.ndarray, heights: np.ndarray, gap: float, step: float) -> np.ndarray:
+    """Heights of letters over bars, raised where they would stand on those beside them."""
+    found = np.array(heights, np.float64)
+    done: list[int] = []
+    for number in map(int, np.argsort(-found, kind="stable")[::-1]):  # low bars first
+        while any(
+            abs(places[number] - places[each]) < gap and abs(found[number] - found[each]) < step for each in done
+        ):
+            found[number] += step / 4
+        done.append(number)
     return found
+
+
+def _together(places: np.ndarray, gap: float) -> list[tuple[list[int], tuple[float, float]]]:
+    """Numbers of places (n, 2) that lie within a gap of each other, and where each group is."""
+    groups: list[list[int]] = []
+    for number, place in enumerate(places):
+        near = [group for group in groups if np.abs(places[group[0]] - place).max() < gap]
+        near[0].append(number) if near else groups.append([number])
+    middles = [places[group].mean(0) for group in groups]
+    return [(group, (float(middle[0]), float(middle[1]))) for group, middle in zip(groups, middles, strict=True)]
 
 
 def _paths(axes: Axes, state: State, shown: tuple[int, int], labels: tuple[str, str]) -> None:

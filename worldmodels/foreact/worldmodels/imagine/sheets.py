@@ -92,10 +92,12 @@ def poster(state: State, painter: Painter, films: list[Film], calibrated: bool) 
     from matplotlib import rc_context
 
     with rc_context(LARGER):
-        figure = _figure(14.0, 6.3)
+        figure = _figure(14.0, 6.5)
         figure.suptitle(
-            f"“{state.scene.task.instruction}” ({state.scene.name}). Commanded: {state.commanded}.",
-            fontsize=12, x=0.01, ha="left",
+            f"“{state.scene.task.instruction}” ({state.scene.name}). Commanded: {state.commanded}.\n"
+            f"Black: what happened. Grey or white: {len(state.truth) - 1} other true futures. Colours: futures that the"
+            " model imagined, A being the most probable.",
+            fontsize=11, x=0.01, ha="left",
         )  # fmt: skip
         left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.12))
         _film_grid(left, state, films[: POSTER_ROWS + 1])
