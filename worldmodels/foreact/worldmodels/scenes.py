@@ -236,11 +236,15 @@ def _body_columns(body: str) -> tuple[str, ...]:
 
 
 def _weak() -> _Part:
+    def weak(views: Views) -> Any:
+        known = views.hidden["weak_commands"]
+        return known.weak & (known.loss > 0).any(-1)
+
     return _Part(
         weak_commands(0.3, 0.04, 0.15, MOTION),
         weak_commands(1.0, 0.0, 0.0, MOTION),
         "weak_at_start",
-        lambda views: views.hidden["weak_commands"].weak,
+        weak,
     )
 
 
