@@ -156,6 +156,7 @@ def test_a_model_is_judged_and_drawn(sets: Path, tmp_path: Path) -> None:
     energy = figures["energy_score"]
     assert energy["floor"] == min(energy.values()) and energy["linear"] != energy["copy_last"]
     assert figures["effective_rank"] > 2
+    assert list(figures["positions_explained"]) == [f"{thing}_{axis}" for thing in ("hand", "cube") for axis in "xyz"]
     assert figures["psnr_moved_db"]["true latents"] > figures["psnr_moved_db"]["last frame"]
     from PIL import Image
 

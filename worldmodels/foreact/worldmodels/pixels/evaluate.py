@@ -83,7 +83,7 @@ def evaluate_pixels(config: PixelEvaluationConfig, progress: ProgressFn = quiet)
         "task": data.branches.spec.task, "states": len(data), "pictured": data.pictured, "kinds": list(kinds),
         "side_px": data.spec.side, "error_over_copy_last": error_figures(found, known), **energy_figures(found, known),
         **swap_figures(model, known, config.seed),
-        **collapse_figures(known, learnt, _positions(data), _positions(train)),
+        **collapse_figures(known, learnt, _positions(data), _positions(train), _tracked(data)),
     }  # fmt: skip
     progress(2, 4, "decode")
     figures |= picture_figures(model, data, known, found)
@@ -100,6 +100,11 @@ def _positions(data: PixelBranches) -> np.ndarray:
     """Tracked positions at the pictured moments [m], (S, P, F, E)."""
     steps = [step - 1 for step in data.spec.moments(data.branches.actions.shape[1])]
     return data.branches.positions[:, : data.pictured, steps]
+
+
+def _tracked(data: PixelBranches) -> list[str]:
+    spec = data.branches.spec
+    return [spec.columns[column] for column in spec.tracked]
 
 
 def _telling(data: PixelBranches, count: int) -> list[int]:

@@ -80,15 +80,15 @@ class Linear:
         """(N, D) to (N, E)."""
         return inputs @ self.weights[:-1] + self.weights[-1]
 
-    def explained(self, inputs: Tensor, wanted: Tensor) -> float:
-        """Share of the variance that is explained, 1 at best: of all elements added up.
+    def explained(self, inputs: Tensor, wanted: Tensor) -> Tensor:
+        """Share of each element's variance that is explained, 1 at best, (E,).
 
         Args:
             inputs: (N, D).
             wanted: (N, E).
         """
-        left = (wanted - self(inputs)).square().sum()
-        return float(1 - left / (wanted - wanted.mean(0)).square().sum())
+        left = (wanted - self(inputs)).square().sum(0)
+        return 1 - left / (wanted - wanted.mean(0)).square().sum(0).clamp(min=1e-12)
 
 
 def fit_linear(inputs: Tensor, wanted: Tensor, ridge: float = 1e-3) -> Linear:

@@ -5,7 +5,7 @@ Shape letters: S = states, P = pictured futures, F = pictured moments, D = laten
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -75,7 +75,7 @@ def swap_figures(model: PixelModel, known: Encoded, seed: int = 0) -> dict[str, 
 
 
 def collapse_figures(
-    known: Encoded, train: Encoded, positions: np.ndarray, train_positions: np.ndarray
+    known: Encoded, train: Encoded, positions: np.ndarray, train_positions: np.ndarray, names: Sequence[str]
 ) -> dict[str, JSON]:
     """How far latents spread, and how much of true positions a linear map reads off them.
 
@@ -84,15 +84,17 @@ def collapse_figures(
         train: Training states.
         positions: Tracked positions at all pictured moments of the held-out futures [m], (S, P, F, E).
         train_positions: The same of the training states.
+        names: Of the E positions.
     """
     spread = spread_of(known.later.flatten(0, 2))
     wanted, learnt = (torch.from_numpy(each).flatten(0, 2) for each in (positions, train_positions))
     probe = fit_linear(train.later.flatten(0, 2), learnt)
+    explained = probe.explained(known.later.flatten(0, 2), wanted)
     return {
         "effective_rank": round(spread.effective_rank, 2),
         "variance": round(spread.variance, 6),
         "smallest_eigenvalue_share": round(spread.smallest, 6),
-        "positions_explained": round(probe.explained(known.later.flatten(0, 2), wanted), 4),
+        "positions_explained": {name: round(float(share), 4) for name, share in zip(names, explained, strict=True)},
     }
 
 

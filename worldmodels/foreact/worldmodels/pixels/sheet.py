@@ -20,6 +20,7 @@ from foreact.worldmodels.pixels.model import PixelModel
 from foreact.worldmodels.pixels.pictures import PixelBranches
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
 __all__ = ["Row", "write_sheet"]
@@ -49,8 +50,8 @@ def write_sheet(
 ) -> None:
     """Write a PNG, whole or not at all.
 
-    For each state: the frames seen, then colours of true futures and of the most likely imagined ones; of the first of
-    each depth and segments too.
+    For each state, side by side with the others: the frames seen, then colours of true futures and of the most likely
+    imagined ones; of the first of each depth and segments too.
 
     Args:
         path: Ends in .png.
@@ -67,8 +68,8 @@ def write_sheet(
         raise ValueError(f"the picture {path} must end in .png")
     if not len(states):
         raise ValueError("give one state or more to draw")
-    rows = [row for state in states for row in _rows(model, data, found, state, shown)]
-    write_bytes_atomic(path, _drawn(rows, data.spec.side * SCALE))
+    blocks = [_rows(model, data, found, state, shown) for state in states]
+    write_bytes_atomic(path, _drawn(blocks, data.spec.side * SCALE))
 
 
 def _rows(model: PixelModel, data: PixelBranches, found: Forecast, state: int, shown: int) -> list[Row]:
@@ -109,20 +110,28 @@ def _coloured(numbers: np.ndarray) -> np.ndarray:
     return np.where((numbers == 0)[..., None], np.uint8(0), colours)
 
 
-def _drawn(rows: Sequence[Row], side: int) -> bytes:
+def _drawn(blocks: Sequence[Sequence[Row]], side: int) -> bytes:
     from PIL import Image, ImageDraw
 
-    width = LABEL + max(len(row.frames) for row in rows) * (side + 2) + 2 * GAP
-    sheet = Image.new("RGB", (width, len(rows) * (side + 2) + GAP), PAPER)
+    wide = LABEL + max(len(row.frames) for rows in blocks for row in rows) * (side + 2) + 2 * GAP
+    tall = max(len(rows) for rows in blocks) * (side + 2) + GAP
+    sheet = Image.new("RGB", (len(blocks) * wide, tall), PAPER)
     pen: ImageDraw = ImageDraw.Draw(sheet)
-    for number, row in enumerate(rows):
-        top = number * (side + 2) + GAP // 2
-        pen.text((2, top + 2), row.text.replace(": ", ":\n").replace(", ", ",\n"), INK)
-        for place, frame in enumerate(row.frames):
-            # what was seen stands apart from what comes
-            left = LABEL + place * (side + 2) + (GAP if place > 1 else 0)
-            tile = Image.fromarray(np.ascontiguousarray(frame)).resize((side, side), Image.Resampling.NEAREST)
-            sheet.paste(tile, (left, top))
+    for block, rows in enumerate(blocks):
+        for number, row in enumerate(rows):
+            _draw_row(sheet, pen, row, (block * wide, number * (side + 2) + GAP // 2), side)
     content = io.BytesIO()
-    sheet.save(content, format="PNG")
+    sheet.save(content, format="PNG", optimize=True)
     return content.getvalue()
+
+
+def _draw_row(sheet: Image, pen: ImageDraw, row: Row, corner: tuple[int, int], side: int) -> None:
+    from PIL import Image
+
+    left, top = corner
+    pen.text((left + 2, top + 2), row.text.replace(": ", ":\n").replace(", ", ",\n"), INK)
+    for place, frame in enumerate(row.frames):
+        # what was seen stands apart from what comes
+        start = left + LABEL + place * (side + 2) + (GAP if place > 1 else 0)
+        tile = Image.fromarray(np.ascontiguousarray(frame)).resize((side, side), Image.Resampling.NEAREST)
+        sheet.paste(tile, (start, top))

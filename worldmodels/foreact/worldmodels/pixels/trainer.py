@@ -29,8 +29,8 @@ class PixelOptimisation:
     Attributes:
         updates: Updates in all.
         states: States of an update.
-        futures: Pictured futures of each of them, drawn anew for each update; many states with one future each teach
-            more than few with many, whose latents lie so near each other that SIGReg sees a few heaps.
+        futures: Pictured futures of each of them, drawn anew for each update; latents of one state's
+            futures lie near each other, so SIGReg sees more from many states with one future each.
         learning_rate: Peak of the cosine schedule.
         warmup: Updates until the peak.
         weight_decay: AdamW's.
