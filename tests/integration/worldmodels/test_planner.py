@@ -191,13 +191,15 @@ def test_risk_compares_models_with_their_controls(model: Path, tmp_path: Path) -
     assert {"collision_ratio", "success_against_one_future", "progress_cvar_less_mean"} <= written.keys()
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="arms futures, shuffled need worldmodel=FOLDER"):
         ClosedLoopConfig(arms=("policy", "futures", "shuffled"))
     with pytest.raises(ValueError, match="`policy` must be among them"):
         ClosedLoopConfig(arms=("oracle",))
     with pytest.raises(ValueError, match=r"no checkpoint in .*nothing"):
         closed_loop(ClosedLoopConfig(worldmodel=tmp_path / "nothing", out=tmp_path))
+    with pytest.raises(ValueError, match="type told=heads"):
+        closed_loop(ClosedLoopConfig(worldmodel=model, scene="arm-push", out=tmp_path))
     with pytest.raises(ValueError, match="widen it"):
         risk_choice(RiskConfig(out=tmp_path, states=30, left=(5.0, 6.0)))
     assert not list(tmp_path.iterdir())

@@ -24,7 +24,7 @@ from foreact.worldmodels.futures import FutureModel
 from foreact.worldmodels.planner.episodes import Choice, Choose, Episodes, Request, live_worlds, run_episodes
 from foreact.worldmodels.planner.execution import ExecutionConfig, calibrated_radii
 from foreact.worldmodels.planner.intervals import Estimate
-from foreact.worldmodels.planner.measures import Told, told_by
+from foreact.worldmodels.planner.measures import Told, check_told, told_by
 from foreact.worldmodels.planner.objective import ObjectiveConfig
 from foreact.worldmodels.planner.oracle import SimulatorOracle
 from foreact.worldmodels.planner.plan import Imagine, Planner, PlannerConfig
@@ -38,7 +38,7 @@ Arm = Literal["policy", "consensus", "futures", "adaptive", "shuffled", "one-fut
 """Who acts: the policy's first sample; the medoid of its samples; the planner with the model's futures, the same with
 adaptive execution, with futures of other chunks, with one future; the planner with the simulator's own futures."""
 
-COLUMNS = ("who", "solved", "95 %", "more than policy", "95 %", "collided", "plans")
+COLUMNS = ("who", "solved", "95 %", "more than policy", "95 %", "collided", "95 %", "plans")
 SAMPLE_STREAM = 3  # keeps the policy's errors apart from all else that is drawn from a seed
 
 
@@ -68,7 +68,7 @@ class ClosedLoopConfig:
     calibrate: Path | None = None
     out: Path = Path("runs/plan")
     scene: str = "arm-reach-passer"
-    arms: tuple[Arm, ...] = ("policy", "consensus", "futures", "adaptive", "shuffled", "one-future", "oracle")
+    arms: tuple[Arm, ...] = ("policy", "consensus", "futures", "adaptive", "shuffled", "one-future")
     episodes: int = 100
     seed: int = 0
     seeds: int = 3
@@ -109,6 +109,7 @@ def closed_loop(config: ClosedLoopConfig, progress: ProgressFn = quiet) -> Outco
 
     Raises:
         UnknownScene: No such scene.
+        ValueError: `told=positions` in a scene where they do not tell how it goes.
         CheckpointError: A model is missing, damaged or of another kind.
         SignatureError: A model was made for another task.
         BranchError, CalibrationError: The set for the radii is missing, damaged or too small.
@@ -132,6 +133,8 @@ class _Stage:
         self.scene: Scene = scene(config.scene)
         self._model = _loaded(config.worldmodel)
         self._single = _loaded(config.one_future)
+        if self._model is not None:
+            check_told(config.told, self.scene)
         self._steps = 16 if self._model is None else self._model.horizon
         self._policies: dict[int, SamplingPolicy] = {}
         self._radii: np.ndarray | None = None
@@ -215,27 +218,30 @@ class _Figures:
     gain: float
     gain_95: tuple[float, float]
     collided: float
+    collided_95: tuple[float, float]
     plans_per_episode: float
     steps_per_plan: float
 
     @classmethod
     def of(cls, own: Episodes, policy: Episodes) -> _Figures:
-        solved, count = int(own.success.sum()), len(own.success)
+        solved, hit, count = int(own.success.sum()), int(own.collided.sum()), len(own.success)
         more = paired_difference(own.success.tolist(), policy.success.tolist())
         return cls(
             success=solved / count,
             success_95=wilson_interval(solved, count),
             gain=more.difference,
             gain_95=(more.low, more.high),
-            collided=float(own.collided.mean()),
+            collided=hit / count,
+            collided_95=wilson_interval(hit, count),
             plans_per_episode=float(own.plans.mean()),
             steps_per_plan=float(own.steps.sum() / own.plans.sum()),
         )
 
     def row(self, arm: str) -> tuple[str, ...]:
-        solved, gained = (f"{low:.1%} to {high:.1%}" for low, high in (self.success_95, self.gain_95))
+        ends = (self.success_95, self.gain_95, self.collided_95)
+        solved, gained, hit = (f"{low:.1%} to {high:.1%}" for low, high in ends)
         plans = f"{self.plans_per_episode:.1f} of {self.steps_per_plan:.1f} steps"
-        return (arm, f"{self.success:.1%}", solved, f"{self.gain:+.1%}", gained, f"{self.collided:.1%}", plans)
+        return (arm, f"{self.success:.1%}", solved, f"{self.gain:+.1%}", gained, f"{self.collided:.1%}", hit, plans)
 
 
 def _outcome(config: ClosedLoopConfig, found: Mapping[str, Episodes]) -> Outcome:
@@ -247,6 +253,8 @@ def _outcome(config: ClosedLoopConfig, found: Mapping[str, Episodes]) -> Outcome
     episodes = len(found["policy"].success)
     write_json_atomic(config.out / "plan.json", {"config": config, "episodes": episodes, "arms": plain})
     rates = {arm: Estimate(each.success, *each.success_95) for arm, each in figures.items()}
-    draw_rates(config.out / "plan.png", {"solved": rates}, f"{config.scene}: {episodes} episodes, {config.seeds} seeds")
+    hits = {arm: Estimate(each.collided, *each.collided_95) for arm, each in figures.items()}
+    title = f"{config.scene}: {episodes} episodes, {config.seeds} seeds"
+    draw_rates(config.out / "plan.png", {"solved": rates, "collided": hits}, title)
     rows = tuple(each.row(arm) for arm, each in figures.items())
     return Outcome(config.out, {"episodes": episodes, "arms": plain}, COLUMNS, rows)

@@ -18,7 +18,7 @@ from foreact.sim.tabletop.passer import RADIUS
 from foreact.worldmodels.futures import Futures
 from foreact.worldmodels.scenes import Scene
 
-__all__ = ["Told", "clearance", "measured", "told_by"]
+__all__ = ["Told", "check_told", "clearance", "measured", "told_by"]
 
 Told = Literal["positions", "heads"]
 """What tells rewards, successes and contacts of a model's futures: its imagined positions, or its own heads."""
@@ -32,6 +32,16 @@ PALM = ((0.0, 0.0, TOOL - 0.118), (0.03, 0.09, 0.018))
 HAND = ((0.0, 0.0, TOOL - 0.07), (0.031, 0.031, 0.03))  # a cylinder of radius 3.5 cm
 FINGER = (0.008, 0.006, 0.036)
 FINGER_HEIGHT = 0.02
+
+
+def check_told(told: Told, scene: Scene) -> None:
+    """Refuse positions where they do not tell how a task goes.
+
+    Raises:
+        ValueError: The scene is no reach.
+    """
+    if told == "positions" and scene.name not in REACHES:
+        raise ValueError(f"scene {scene.name} is no reach, so positions do not tell how it goes; type told=heads")
 
 
 def told_by(told: Told, scene: Scene, futures: Futures) -> Futures:
@@ -58,8 +68,7 @@ def measured(scene: Scene, futures: Futures) -> Futures:
     Raises:
         ValueError: The scene is no reach.
     """
-    if scene.name not in REACHES:
-        raise ValueError(f"scene {scene.name} is no reach, so positions do not tell how it goes; type told=heads")
+    check_told("positions", scene)
     left = scene.cost(futures.values)
     contact = torch.zeros_like(left)
     if scene.contact is not None:

@@ -21,7 +21,7 @@ from foreact.sim.taskworlds import TaskWorlds
 from foreact.worldmodels.branching import HORIZON, make_branches
 from foreact.worldmodels.futures import FutureModel, Futures
 from foreact.worldmodels.planner.intervals import Estimate, mean_of, paired, ratio_of
-from foreact.worldmodels.planner.measures import Told, told_by
+from foreact.worldmodels.planner.measures import Told, check_told, told_by
 from foreact.worldmodels.planner.objective import Objective, ObjectiveConfig
 from foreact.worldmodels.planner.oracle import SimulatorOracle
 from foreact.worldmodels.planner.policies import PolicyConfig, ScriptedConfig, Situation
@@ -31,8 +31,9 @@ from foreact.worldmodels.scenes import Scene, scene
 
 __all__ = ["RiskConfig", "RiskStates", "Worth", "judge", "risk_choice", "risky_states"]
 
-COLUMNS = ("selector", "collisions", "95 %", "of one future", "success", "95 %", "progress", "95 %")
-MEASURES = ("collision", "success", "progress")
+COLUMNS = ("selector", "collisions", "95 %", "of one future", "avoidable", "of one future", "success", "95 %",
+           "progress")  # fmt: skip
+MEASURES = ("collision", "avoidable", "success", "progress")
 ROWS = 1024  # chunks that a model imagines at once
 POLICY_STREAM, PROPOSAL_STREAM, CHOICE_STREAM = 5, 6, 7
 JUDGE_SEED = 1 << 20  # keeps the judging futures apart from those that the oracle chooses by
@@ -111,18 +112,20 @@ class Worth:
 
     Attributes:
         collision: Share of the futures with a collision.
+        avoidable: That less the smallest share of any candidate of the state.
         success: Share of the futures that are solved within the chunk and collide nowhere.
         progress: Part of the way to the goal that is made, 0 for a future with a collision; mean.
     """
 
     collision: np.ndarray
+    avoidable: np.ndarray
     success: np.ndarray
     progress: np.ndarray
 
     def of(self, chosen: np.ndarray) -> Worth:
         """That of the chosen candidate of each state, int (S,)."""
         rows = np.arange(len(chosen))
-        return Worth(self.collision[rows, chosen], self.success[rows, chosen], self.progress[rows, chosen])
+        return Worth(*(getattr(self, measure)[rows, chosen] for measure in MEASURES))
 
 
 def risk_choice(config: RiskConfig, progress: ProgressFn = quiet) -> Outcome:
@@ -134,10 +137,13 @@ def risk_choice(config: RiskConfig, progress: ProgressFn = quiet) -> Outcome:
 
     Raises:
         UnknownScene: No such scene.
+        ValueError: There are too few such states, or `told=positions` where they do not tell how it goes.
         CheckpointError: A model is missing, damaged or of another kind.
         SignatureError: A model was made for another task.
     """
     place = scene(config.scene)
+    if config.worldmodel is not None:
+        check_told(config.told, place)
     progress(0, 4, "find states")
     states = risky_states(config, place)
     progress(1, 4, "judge candidates")
@@ -186,8 +192,8 @@ def judge(place: Scene, oracle: SimulatorOracle, states: RiskStates) -> Worth:
     collided = futures.contact.amax(-1)
     solved = futures.success.amax(-1) * (1 - collided)
     made = (1 - place.cost(futures.values[:, :, -1]) / before) * (1 - collided)
-    measures = (collided, solved, made)
-    return Worth(*(each.mean(-1).numpy().reshape(shape) for each in measures))
+    collision, success, progress = (each.mean(-1).numpy().reshape(shape) for each in (collided, solved, made))
+    return Worth(collision, collision - collision.min(1, keepdims=True), success, progress)
 
 
 def _candidates(config: RiskConfig, place: Scene, worlds: TaskWorlds, observed: np.ndarray) -> np.ndarray:
@@ -283,8 +289,8 @@ def _outcome(config: RiskConfig, worth: Worth, chosen: Mapping[str, np.ndarray])
     write_json_atomic(config.out / "risk.json", {"config": config, **plain})
     shown = {"collisions": rates["collision"], "success": rates["success"], "progress": rates["progress"]}
     draw_rates(config.out / "risk.png", shown, f"{config.scene}: {config.states} states, seed {config.seed}")
-    ratios = against.get("collision_ratio", {})
-    return Outcome(config.out, plain, COLUMNS, tuple(_row(name, rates, ratios.get(name)) for name in own))
+    rows = tuple(_row(name, rates, against) for name in own)
+    return Outcome(config.out, plain, COLUMNS, rows)
 
 
 def _comparisons(config: RiskConfig, own: Mapping[str, Worth]) -> dict[str, dict[str, Estimate]]:
@@ -292,10 +298,12 @@ def _comparisons(config: RiskConfig, own: Mapping[str, Worth]) -> dict[str, dict
     against = {}
     if single := own.get("one future"):
         others = {name: each for name, each in own.items() if name != "one future"}
-        if single.collision.mean() > 0:
-            against["collision_ratio"] = {
-                name: ratio_of(each.collision, single.collision, config.resamples) for name, each in others.items()
-            }
+        for measure in ("collision", "avoidable"):
+            if getattr(single, measure).mean() > 0:
+                against[f"{measure}_ratio"] = {
+                    name: ratio_of(getattr(each, measure), getattr(single, measure), config.resamples)
+                    for name, each in others.items()
+                }
         for measure in MEASURES:
             against[f"{measure}_against_one_future"] = {
                 name: paired(getattr(each, measure), getattr(single, measure), config.resamples)
@@ -311,15 +319,22 @@ def _comparisons(config: RiskConfig, own: Mapping[str, Worth]) -> dict[str, dict
     return against
 
 
-def _row(name: str, rates: Mapping[str, Mapping[str, Estimate]], ratio: Estimate | None) -> tuple[str, ...]:
-    collision, success, made = (rates[measure][name] for measure in MEASURES)
+def _row(
+    name: str, rates: Mapping[str, Mapping[str, Estimate]], against: Mapping[str, Mapping[str, Estimate]]
+) -> tuple[str, ...]:
+    def ratio(measure: str) -> str:
+        found = against.get(f"{measure}_ratio", {}).get(name)
+        return "" if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+    collision, avoidable, success, made = (rates[measure][name] for measure in MEASURES)
     return (
         name,
         f"{collision.value:.3f}",
         f"{collision.low:.3f} to {collision.high:.3f}",
-        "" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+        ratio("collision"),
+        f"{avoidable.value:.3f}",
+        ratio("avoidable"),
         f"{success.value:.3f}",
         f"{success.low:.3f} to {success.high:.3f}",
         f"{made.value:.3f}",
-        f"{made.low:.3f} to {made.high:.3f}",
     )
