@@ -5,7 +5,7 @@ Shape letters: K = imagined futures, M = true futures, T = control steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,21 @@ APPLICATION = "foreact_imagine"
 QUALITY = 85
 TRUE, COULD, GOAL = (20, 20, 20), (170, 176, 184), (42, 157, 61)
 THICKEST, THINNEST, TRUTH = 0.004, 0.0008, 0.002  # radii of paths [m]
+IMAGINED, BAD, GOOD = (0, 114, 178), (179, 38, 30), (26, 127, 69)
+LINES: Mapping[str, tuple[str, tuple[int, int, int]]] = {
+    "distance_cm/nearest": ("nearest imagined", GOOD),
+    "distance_cm/most_probable": ("most probable", IMAGINED),
+    "distance_cm/another_true_future_median": ("another true one", COULD),
+    "to_go_cm/imagined_mean": ("imagined, mean", IMAGINED),
+    "to_go_cm/true_mean": ("true, mean", COULD),
+    "to_go_cm/happened": ("happened", TRUE),
+    "chances/success_imagined": ("solved, imagined", GOOD),
+    "chances/success_true": ("solved, true share", (140, 190, 160)),
+    "chances/contact_imagined": ("touches, imagined", BAD),
+    "chances/contact_true": ("touches, true share", (220, 150, 145)),
+}
+"""Plotted numbers: their names and colours."""
+
 PICTURED = 3  # imagined futures whose pictures have a place on the screen; the others are in the recording
 
 
@@ -56,8 +71,11 @@ def _log_state(stream: RecordingStream, shown: Shown) -> None:
     import rerun as rr
 
     state, root = shown.state, entity(shown.state)
-    text = f"# {state.scene.task.instruction}\n\nCommanded: {state.commanded}.\n\n{verdict(state)}"
+    text = f"**{state.scene.task.instruction}**\n\nCommanded: {state.commanded}.\n\n{verdict(state)}"
     stream.log(f"{root}/about", rr.TextDocument(text, media_type="text/markdown"), static=True)
+    for place, (title, tint) in LINES.items():
+        if state.scene.contact is not None or "contact" not in place:
+            stream.log(f"{root}/{place}", rr.SeriesLines(names=title, colors=tint, widths=2.0), static=True)
     stream.log(f"{root}/space", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     if state.goal is not None:
         stream.log(f"{root}/space/goal", rr.Points3D([state.goal], radii=0.01, colors=GOAL, labels="goal"), static=True)
@@ -85,16 +103,16 @@ def _log_paths(stream: RecordingStream, state: State, root: str, part: str, step
         labels = label if part == "hand" else None
         stream.log(f"{root}/{place}/{part}_now", rr.Points3D(so_far[-1:], colors=tint, radii=2 * radius, labels=labels))
 
-    log("happened", state.places(state.truth[0], part), TRUE, TRUTH, "what happened")
+    log("happened", state.places(state.truth[0], part), TRUE, TRUTH, "happened")
     for number, weight in enumerate(state.weights):
         radius = THINNEST + (THICKEST - THINNEST) * float(np.sqrt(weight))
-        name = letter(number)
+        name = letter(number)  # its probability is told by its width, and by the titles of the pictures
         log(
             f"imagined/{name}",
             state.places(state.values[number], part),
             _tint(number),
             radius,
-            f"{name}: {percent(weight)}",
+            name,
         )
 
 
@@ -137,21 +155,26 @@ def _blueprint(shown: Sequence[Shown]) -> Any:
     tabs = []
     for each in shown:
         state, root = each.state, entity(each.state)
-        pictures = [rrb.Spatial2DView(origin=f"{root}/pictures/happened", name="what happened")]
+        pictures = [rrb.Spatial2DView(origin=f"{root}/pictures/happened", name="happened")]
         for film in each.films[1 : PICTURED + 1]:
             name = letter(film.number)
-            title = f"imagined {name}, {percent(state.weights[film.number])}"
+            title = f"{name}, {percent(state.weights[film.number])}"
             pictures.append(rrb.Spatial2DView(origin=f"{root}/pictures/imagined_{name}", name=title))
         plots = [
             rrb.TimeSeriesView(origin=f"{root}/{name}", name=name.replace("_", " "))
             for name in ("distance_cm", "to_go_cm", "chances")
         ]
         left = rrb.Vertical(
-            rrb.Spatial3DView(origin=f"{root}/space", name="paths"), rrb.Horizontal(*pictures), row_shares=[2, 1]
+            rrb.Spatial3DView(origin=f"{root}/space", name="paths"), rrb.Horizontal(*pictures), row_shares=[5, 3]
         )
-        right = rrb.Vertical(rrb.TextDocumentView(origin=f"{root}/about", name="about"), *plots)
+        right = rrb.Vertical(
+            rrb.TextDocumentView(origin=f"{root}/about", name="about"), *plots, row_shares=[3, 2, 2, 2]
+        )
         tabs.append(rrb.Horizontal(left, right, column_shares=[2, 1], name=f"state {state.number}"))
-    return rrb.Blueprint(rrb.Tabs(*tabs))
+    return rrb.Blueprint(
+        rrb.Tabs(*tabs), rrb.TimePanel(state="collapsed"), rrb.BlueprintPanel(state="collapsed"),
+        rrb.SelectionPanel(state="collapsed"),
+    )  # fmt: skip
 
 
 def _tint(number: int) -> tuple[int, int, int]:
