@@ -1,13 +1,16 @@
 """Intervals, what positions tell, and futures taken from others: against numbers worked out by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from foreact.episodes.statistics import wilson_interval
 from foreact.worldmodels.futures import Futures
-from foreact.worldmodels.planner.intervals import mean_of, paired, ratio_of
+from foreact.worldmodels.planner.charts import draw_rates
+from foreact.worldmodels.planner.intervals import Estimate, mean_of, paired, ratio_of
 from foreact.worldmodels.planner.measures import clearance, measured, told_by
 from foreact.worldmodels.planner.sources import likeliest, shuffled
 from foreact.worldmodels.scenes import scene
@@ -90,6 +93,14 @@ def test_intervals_of_a_mean_hold_it_as_often_as_they_say() -> None:
         found = mean_of(random.normal(3.0, 2.0, 60), resamples=400, seed=trial)
         held += found.low <= 3.0 <= found.high
     assert 180 <= held <= 199
+
+
+def test_rates_at_the_ends_of_their_range_are_drawn(tmp_path: Path) -> None:
+    none, every = (Estimate(float(hits > 0), *wilson_interval(hits, 4)) for hits in (0, 4))
+    assert every.high < every.value or none.low > none.value  # rounding puts the figure outside its interval
+    draw_rates(tmp_path / "new" / "rates.png", {"solved": {"first": every, "second": none}}, "four episodes")
+    assert (tmp_path / "new" / "rates.png").read_bytes().startswith(b"\x89PNG")
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["rates.png"]
 
 
 def test_pairs_and_ratios() -> None:

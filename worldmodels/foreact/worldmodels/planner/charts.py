@@ -31,8 +31,9 @@ def draw_rates(path: Path, rates: Mapping[str, Mapping[str, Estimate]], title: s
     panels = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
     for axes, (measure, found), colour in zip(panels, rates.items(), COLOURS, strict=False):
         values = [found[name].value for name in names]
-        below = [found[name].value - found[name].low for name in names]
-        above = [found[name].high - found[name].value for name in names]
+        # an end of an interval may be beside its figure by a rounding
+        below = [max(0.0, found[name].value - found[name].low) for name in names]
+        above = [max(0.0, found[name].high - found[name].value) for name in names]
         axes.barh(names, values, xerr=[below, above], color=colour, ecolor="#1a202c", capsize=3, height=0.65)
         axes.set(xlabel=measure, xlim=(0, max(0.05, *(1.08 * found[name].high for name in names))))
         axes.grid(axis="x", alpha=0.3)
