@@ -16,6 +16,7 @@ from foreact.episodes.runfolder import RunFolder, write_json_atomic
 from foreact.worldmodels.safety.figures import rows, summary
 from foreact.worldmodels.safety.latent import LatentConfig
 from foreact.worldmodels.safety.learning import LearnConfig
+from foreact.worldmodels.safety.value import ValueConfig
 
 __all__ = ["SafetyBenchConfig", "bench"]
 
@@ -23,9 +24,11 @@ PIXELS = LearnConfig(
     episodes=1500,
     steps=12,
     horizon=8,
-    latent=LatentConfig(latent=12, members=3, width=128, updates=1600, batch=96, learning_rate=5e-3, refine=1500),
+    latent=LatentConfig(latent=12, members=3, width=128, updates=1300, batch=96, learning_rate=5e-3, refine=1500),
     delta=0.8,
 )
+# what is not known is imagined only, and rare there
+UNKNOWN = LearnConfig(beyond=10, value=ValueConfig(failing=0.25))
 COLUMNS = ("what", "measured", "control, which must fail")
 
 
@@ -36,6 +39,7 @@ class SafetyBenchConfig:
     Attributes:
         target: `safety`.
         out: Run folder; one that holds the same run is continued.
+        stages: What is tried: `state`, `pixels`, `unknown`.
         seeds: Training seeds; starts, goals and drives differ with them too.
         grid: Points along each axis of the car's grid.
         trials: Episodes of each kind per seed.
@@ -48,6 +52,7 @@ class SafetyBenchConfig:
 
     target: str = "safety"
     out: Path = Path("runs/bench-safety")
+    stages: tuple[str, ...] = ("state", "pixels", "unknown")
     seeds: tuple[int, ...] = (0, 1, 2)
     grid: int = 60
     trials: int = 400
@@ -55,11 +60,13 @@ class SafetyBenchConfig:
     alpha: float = 0.05
     state: LearnConfig = field(default_factory=LearnConfig)
     pixels: LearnConfig = field(default_factory=lambda: PIXELS)
-    unknown: LearnConfig = field(default_factory=lambda: LearnConfig(beyond=4))
+    unknown: LearnConfig = field(default_factory=lambda: UNKNOWN)
 
     def __post_init__(self) -> None:
         if self.target != "safety":
             raise ValueError(f"target is {self.target!r}, expected safety")
+        if not self.stages or not {"state", "pixels", "unknown"}.issuperset(self.stages):
+            raise ValueError(f"stages={list(self.stages)}: expected some of state, pixels, unknown")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds={list(self.seeds)}: expected one or more, none of them twice")
         for name, least in (("grid", 12), ("trials", 10)):
@@ -89,8 +96,8 @@ def bench(config: SafetyBenchConfig, progress: ProgressFn = quiet) -> Outcome:
     torch.set_num_threads(1)
     RunFolder.resume_or_create(config.out, "bench-safety", config, config.seeds[0])
     solutions = solved(config)
-    stages = [(seed, name) for seed in config.seeds for name in STAGES]
-    found: dict[str, list[Any]] = {name: [] for name in STAGES}
+    stages = [(seed, name) for seed in config.seeds for name in config.stages]
+    found: dict[str, list[Any]] = {name: [] for name in config.stages}
     for done, (seed, name) in enumerate(stages):
         progress(done, len(stages), f"{name}, seed {seed}")
         folder = config.out / f"seed-{seed}"
@@ -98,8 +105,8 @@ def bench(config: SafetyBenchConfig, progress: ProgressFn = quiet) -> Outcome:
     progress(len(stages), len(stages), "done")
     figures = {**solutions.figures, **summary(found)}
     write_json_atomic(config.out / "figures.json", figures)
-    picture = draw_values(config.out, solutions, config.seeds[0])
-    return Outcome(picture, figures, COLUMNS, rows(figures))
+    draw_values(config.out, solutions, config.seeds[0])
+    return Outcome(config.out, figures, COLUMNS, rows(figures))
 
 
 def _once(file: Path, work: Callable[[], dict[str, JSON]]) -> dict[str, Any]:

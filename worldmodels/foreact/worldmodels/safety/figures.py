@@ -19,7 +19,6 @@ __all__ = ["mean_interval", "rows", "summary"]
 # two-sided 95 % quantiles of Student's t by degrees of freedom
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 LEARNED = ("state", "pixels")
-SETS = ("value", "margin_only", "low_gamma")
 
 
 def mean_interval(values: Sequence[float]) -> dict[str, JSON]:
@@ -43,14 +42,15 @@ def summary(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, JSON]
     Args:
         found: What each stage found, one per seed.
     """
-    return {**{kind: _learned(found[kind]) for kind in LEARNED}, "unknown": _unknown(found["unknown"])}
+    figures: dict[str, JSON] = {kind: _learned(found[kind]) for kind in LEARNED if kind in found}
+    return {**figures, "unknown": _unknown(found["unknown"])} if "unknown" in found else figures
 
 
 def _learned(seeds: Sequence[Mapping[str, Any]]) -> dict[str, JSON]:
     sets = {
         f"{figure}.{name}": mean_interval([each["sets"][name][figure] for each in seeds])
         for figure in ("iou", "iou_ahead", "missed", "false_alarms")
-        for name in SETS
+        for name in seeds[0]["sets"]
     }
     runs = {name: _rates([each["drives"][name] for each in seeds]) for name in seeds[0]["drives"]}
     gains = {name: _gain(seeds, name) for name in ("chase", "wander", "noisy")}
@@ -109,31 +109,35 @@ def _gain(seeds: Sequence[Mapping[str, Any]], policy: str) -> dict[str, JSON]:
 
 def rows(figures: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
     """The table: each figure beside the control that must fail."""
-    table: list[tuple[str, str, str]] = []
-    for kind in LEARNED:
-        own = figures[kind]
-        controls = f"margin only {_mean(own['iou.margin_only'])}; low gamma {_mean(own['iou.low_gamma'])}"
-        table.append((f"{kind}: overlap with the grid's unsafe set", _mean(own["iou.value"]), controls))
-        chase = {name: own["drives"][f"chase.{name}"] for name in ("none", "filter", "margin_only", "low_gamma")}
-        controls = "; ".join(
-            f"{text} {_share(chase[name]['violated'])}"
-            for text, name in (("no filter", "none"), ("margin only", "margin_only"), ("low gamma", "low_gamma"))
-        )
-        table.append(
-            (f"{kind}: violations, policy that drives straight on", _share(chase["filter"]["violated"]), controls)
-        )
-        table.append((f"{kind}: goals reached", _share(chase["filter"]["reached"]), _share(chase["none"]["reached"])))
-        for policy in ("wander", "noisy"):
-            with_it, without = (own["drives"][f"{policy}.{name}"]["violated"] for name in ("filter", "none"))
-            table.append((f"{kind}: violations, {policy}", _share(with_it), f"no filter {_share(without)}"))
-    unknown = figures["unknown"]["drives"]
-    controls = (
-        f"without the term {_share(unknown['unaware']['violated'])}; no filter {_share(unknown['none']['violated'])}"
-    )
-    table.append(("unknown ditch: violations", _share(unknown["aware"]["violated"]), controls))
-    inside = {name: _mean(each["inside_above"]) for name, each in figures["unknown"]["limits"].items()}
-    table.append(("unknown disc: states held for unknown", inside["features"], f"five networks {inside['members']}"))
-    return tuple(table)
+    table = [row for kind in LEARNED if kind in figures for row in _learned_rows(kind, figures[kind])]
+    return (*table, *(_unknown_rows(figures["unknown"]) if "unknown" in figures else ()))
+
+
+CONTROLS = {"margin_only": "margin only", "low_gamma": "low gamma", "none": "no filter"}
+
+
+def _learned_rows(kind: str, own: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    sets = [f"{text} {_mean(own[f'iou.{name}'])}" for name, text in CONTROLS.items() if f"iou.{name}" in own]
+    table = [(f"{kind}: overlap with the grid's unsafe set", _mean(own["iou.value"]), "; ".join(sets))]
+    runs = {name: each["violated"] for name, each in own["drives"].items()}
+    others = [f"{text} {_share(runs[f'chase.{name}'])}" for name, text in CONTROLS.items() if f"chase.{name}" in runs]
+    table.append((f"{kind}: violations, straight to the goal", _share(runs["chase.filter"]), "; ".join(others)))
+    reached = [own["drives"][f"chase.{name}"]["reached"] for name in ("filter", "none")]
+    table.append((f"{kind}: goals reached", _share(reached[0]), f"no filter {_share(reached[1])}"))
+    for policy, text in (("wander", "random actions"), ("noisy", "heading noise")):
+        without = f"no filter {_share(runs[f'{policy}.none'])}"
+        table.append((f"{kind}: violations, {text}", _share(runs[f"{policy}.filter"]), without))
+    return table
+
+
+def _unknown_rows(own: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    runs = {name: _share(each["violated"]) for name, each in own["drives"].items()}
+    controls = f"without the term {runs['unaware']}; no filter {runs['none']}"
+    inside = {name: _mean(each["inside_above"]) for name, each in own["limits"].items()}
+    return [
+        ("unknown ditch: violations", runs["aware"], controls),
+        ("unknown disc: states held for unknown", inside["features"], f"five networks {inside['members']}"),
+    ]
 
 
 def _mean(figure: Mapping[str, Any]) -> str:

@@ -71,10 +71,10 @@ class LatentConfig:
     """
 
     latent: int = 16
-    members: int = 5
+    members: int = 3
     width: int = 64
     prior: float = 0.0
-    updates: int = 800
+    updates: int = 700
     batch: int = 256
     learning_rate: float = 4e-3
     regular: float = 0.02

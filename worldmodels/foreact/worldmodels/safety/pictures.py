@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["draw_values"]
 
 HEADINGS = (0, 90, 225)  # [deg]
-TITLES = ("grid solver", "learned from states", "learned from 32 px pictures")
 
 
 def draw_values(out: Path, solutions: Solutions, seed: int) -> Path:
@@ -37,15 +36,17 @@ def draw_values(out: Path, solutions: Solutions, seed: int) -> Path:
 
     true = solutions.car
     shape = tuple(len(axis[::PICTURE_STRIDE]) for axis in true.grid.axes)
-    volumes = (
-        (true.values, 1),
-        (np.load(values_file(out, seed, "state")).reshape(true.grid.shape), 1),
-        (np.load(values_file(out, seed, "pixels")).reshape(shape), PICTURE_STRIDE),
-    )
-    figure = Figure(figsize=(9.5, 9.8), layout="constrained")
+    volumes = [("grid solver", true.values, 1)]
+    for kind, title, stride, size in (
+        ("state", "learned from states", 1, true.grid.shape),
+        ("pixels", "learned from 32 px pictures", PICTURE_STRIDE, shape),
+    ):
+        if (file := values_file(out, seed, kind)).exists():
+            volumes.append((title, np.load(file).reshape(size), stride))
+    figure = Figure(figsize=(9.5, 3.2 * len(volumes) + 0.2), layout="constrained")
     FigureCanvasAgg(figure)
-    every: Any = figure.subplots(3, 3, sharex=True, sharey=True)
-    for axes, (values, stride), title in zip(every, volumes, TITLES, strict=True):
+    every: Any = figure.subplots(len(volumes), 3, sharex=True, sharey=True, squeeze=False)
+    for axes, (title, values, stride) in zip(every, volumes, strict=True):
         images = [_slice(place, true, values, stride, heading) for place, heading in zip(axes, HEADINGS, strict=True)]
         axes[0].set_ylabel(f"{title}\ny [m]")
         figure.colorbar(images[0], ax=axes, shrink=0.8, label="V [m]" if values is true.values else "V, in [-1, 1]")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from foreact.episodes.outcome import JSON
 from foreact.worldmodels.safety.drawing import draw
@@ -112,15 +113,16 @@ def _learned(
     world = fit_world(CAR, drives, observe, learn, seed)
     parts = learn_value(world, seed)
     learned = time.process_time()
-    near = learn_value(world, seed, gamma=config.low_gamma)
+    # the same control again would double the time that pictures take
+    near = learn_value(world, seed, gamma=config.low_gamma) if kind == "state" else None
     folder = config.out / f"seed-{seed}"
     shape = observe(drives.states[:1, 0]).shape[1:]
     save_parts(folder / kind, parts, shape, {"learned_from": kind, "seed": seed})
     points = _points(solution.grid, 1 if kind == "state" else PICTURE_STRIDE)
-    found = {
-        name: values_on(points, world.model, observe, value)
-        for name, value in (("value", parts.value), ("margin_only", world.margin), ("low_gamma", near.value))
-    }
+    judges: dict[str, nn.Module] = {"value": parts.value, "margin_only": world.margin}
+    if near is not None:
+        judges["low_gamma"] = near.value
+    found = {name: values_on(points, world.model, observe, judge) for name, judge in judges.items()}
     np.save(folder / f"{kind}-values.npy", found["value"].astype(np.float32))
     sets: dict[str, JSON] = {name: set_figures(solution, points, CAR, values) for name, values in found.items()}
     drives_found = _driven(config, learn, parts, near, observe, seed, solution)
@@ -137,7 +139,7 @@ def _driven(
     config: SafetyBenchConfig,
     learn: LearnConfig,
     parts: SafetyParts,
-    near: SafetyParts,
+    near: SafetyParts | None,
     observe: Observe,
     seed: int,
     solution: Solution,
@@ -147,8 +149,9 @@ def _driven(
     filters = {
         "filter": parts.filter(learn.delta),
         "margin_only": parts.filter(learn.delta, parts.margin),
-        "low_gamma": near.filter(learn.delta),
     }
+    if near is not None:
+        filters["low_gamma"] = near.filter(learn.delta)
     guards = {name: guard_of(parts.model, each, observe) for name, each in filters.items()}
     chase, wander = chasing(CAR, seed), wandering(CAR, seed)
     noisy = chasing(dataclasses.replace(CAR, heading_noise=NOISE), seed)

@@ -31,15 +31,17 @@ class ValueConfig:
         first_gamma: Discount of the first update.
         last_gamma: Discount of the last quarter; 1 - gamma falls geometrically until there.
         follow: Share of the way that the slow copy goes in every update.
+        failing: Share of each batch drawn from latents whose margin is negative; 0 draws from all alike.
     """
 
     width: int = 128
-    updates: int = 1200
-    batch: int = 512
-    learning_rate: float = 3e-3
+    updates: int = 2000
+    batch: int = 256
+    learning_rate: float = 1.2e-2
     first_gamma: float = 0.85
     last_gamma: float = 0.999
-    follow: float = 0.03
+    follow: float = 0.05
+    failing: float = 0.0
 
     def gamma(self, update: int) -> float:
         """Discount of an update."""
@@ -129,8 +131,9 @@ def fit_value(data: Imagined, config: ValueConfig, seed: int) -> Value:
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(value.parameters(), lr=config.learning_rate, weight_decay=1e-5, foreach=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.updates)
+    failing = torch.nonzero(data.margin.amax(dim=1) < 0).squeeze(1)
     for update in range(config.updates):
-        rows = torch.randint(0, len(data.now), (config.batch,), generator=generator)
+        rows = _draw(failing, len(data.now), config, generator)
         target = _target(value, slow, data.following[rows], data.margin[rows], config.gamma(update))
         optimiser.zero_grad(set_to_none=True)
         nn.functional.smooth_l1_loss(value(data.now[rows]), target, beta=0.2).backward()
@@ -138,6 +141,15 @@ def fit_value(data: Imagined, config: ValueConfig, seed: int) -> Value:
         schedule.step()
         _follow(slow, value, config.follow)
     return value.eval()
+
+
+def _draw(failing: Tensor, count: int, config: ValueConfig, generator: torch.Generator) -> Tensor:
+    """Rows of one batch."""
+    share = round(config.failing * config.batch) if len(failing) else 0
+    rows = torch.randint(0, count, (config.batch - share,), generator=generator)
+    if not share:
+        return rows
+    return torch.cat([rows, failing[torch.randint(0, len(failing), (share,), generator=generator)]])
 
 
 @torch.no_grad()
