@@ -90,6 +90,7 @@ def train_worldmodel(config: WorldModelConfig, progress: ProgressFn = quiet) -> 
         with joined_group(group, config.device):
             _prepared(config, group)
             _train_process(config, group, progress if group.rank == 0 else quiet)
+            torch.distributed.barrier()  # all tell the figures that rank 0 wrote
     elif config.processes == 1 and not config.shard:
         new = _prepared(config, Group())
         _undone(config, new, functools.partial(_train_process, config, Group(), progress))

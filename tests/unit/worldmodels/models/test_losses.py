@@ -58,5 +58,5 @@ def test_one_code_takes_all() -> None:
 
 def test_the_likelihood_is_that_of_the_nearest_code() -> None:
     weights = torch.tensor([[0.2, 0.8]]).log()
-    distances = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
-    assert code_likelihood(weights, distances).item() == pytest.approx(-(math.log(0.2) + math.log(0.8)) / 2)
+    distances = torch.tensor([[[0.0, 1.0], [1.0, 0.0], [3.0, 2.0]]])
+    assert code_likelihood(weights, distances).item() == pytest.approx(-(math.log(0.2) + 2 * math.log(0.8)) / 3)
