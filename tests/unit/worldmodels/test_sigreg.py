@@ -35,6 +35,13 @@ def test_by_hand_for_samples_at_zero() -> None:
     assert found == pytest.approx(4 * whole, abs=0.03)  # the tails beyond 3 hold 4 * 0.0068
 
 
+@pytest.mark.parametrize("count", [50, 400])
+def test_the_average_over_gaussian_samples_is_known(count: int) -> None:
+    # N E|phi_N - phi|^2 = 1 - exp(-t^2), so the average is sqrt(2 pi) (1 - 1 / sqrt 3)
+    found = epps_pulley(draws(count, 2000)).mean().item()
+    assert found == pytest.approx(math.sqrt(2 * math.pi) * (1 - 1 / math.sqrt(3)), rel=0.06)
+
+
 def test_gaussian_latents_pass_whatever_their_number_and_others_fail() -> None:
     lines = random_lines(16, 256, torch.Generator().manual_seed(1))
     few, many = (sigreg(draws(count, 16), lines).item() for count in (256, 4096))
