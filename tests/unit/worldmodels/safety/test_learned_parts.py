@@ -17,7 +17,7 @@ from foreact.worldmodels.safety.uncertainty import (
     disagreement,
     fit_doubt,
 )
-from foreact.worldmodels.safety.value import ValueConfig, backup
+from foreact.worldmodels.safety.value import Imagined, ValueConfig, backup, fit_value
 
 
 def test_one_update_of_the_value_gives_the_numbers_worked_out_by_hand() -> None:
@@ -157,3 +157,15 @@ def test_the_model_learns_the_same_from_the_same_seed() -> None:
     one, same, other = (fit_latent(data, config, seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["members.weights.0"], other["members.weights.0"])
+
+
+def test_failing_latents_that_are_rare_are_drawn_as_often_as_asked() -> None:
+    now = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+    margin = torch.ones(2000, 1)
+    now[:2], margin[:2] = torch.tensor([1.5, 1.5]), -1.0
+    data = Imagined(now, now[:, None], margin)  # every action stays where it is
+    learned = [
+        fit_value(data, ValueConfig(width=16, updates=60, batch=64, failing=share), 0)(now[:1]).item()
+        for share in (0.5, 0.0)
+    ]
+    assert learned[0] < -0.5 and learned[1] > -0.2
