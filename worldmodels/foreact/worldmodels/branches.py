@@ -7,7 +7,7 @@ M = futures of each, T = control steps, O = observed elements, A = action elemen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import numpy as np
 
 from foreact.episodes.staging import remove_stale, staged_folder
 
-__all__ = ["BranchError", "BranchSpec", "Branches"]
+__all__ = ["WHOLE", "BranchError", "BranchSpec", "Branches", "read_whole"]
 
-FORMAT = 1
+FORMAT = 2
 HEADER = "foreact-branches"
 SHAPES: Mapping[str, str] = {
     "context": "SO",
@@ -30,6 +30,10 @@ SHAPES: Mapping[str, str] = {
     "hidden": "SMH",
 }
 TYPES: Mapping[str, str] = {"success": "bool", "contact": "bool"}
+
+
+WHOLE: Mapping[str, Any] = {"write_empty_chunks": True}
+"""How arrays are written: also chunks of zeros, so that one that is missing is known to be lost."""
 
 
 class BranchError(ValueError):
@@ -133,7 +137,7 @@ class Branches:
             for name in SHAPES:
                 values: np.ndarray = getattr(self, name)
                 chunks = (min(len(values), 64), *values.shape[1:])
-                group.create_array(name, data=values, chunks=chunks)
+                group.create_array(name, data=values, chunks=chunks, config=WHOLE)
 
     @classmethod
     def open(cls, path: Path) -> Branches:
@@ -147,16 +151,32 @@ class Branches:
         try:
             group = zarr.open_group(str(path), mode="r")
             header: Any = group.attrs[HEADER]
-            arrays = {name: np.asarray(dict(group.arrays())[name][...]) for name in SHAPES}
+            arrays = read_whole(dict(group.arrays()), tuple(SHAPES))
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise BranchError(f"{path} is not a set of true futures: {error}") from error
         return cls(_spec(path, header), **arrays)
 
 
+def read_whole(arrays: Mapping[str, Any], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Arrays of a Zarr group that was written with `WHOLE`.
+
+    Args:
+        arrays: All of the group, by name.
+        names: Which to read.
+
+    Raises:
+        KeyError: There is no such array.
+        ValueError: Chunks are missing, which Zarr would read as zeros.
+    """
+    if lost := [name for name in names if arrays[name].nchunks_initialized < arrays[name].nchunks]:
+        raise ValueError(f"parts of {', '.join(lost)} are missing; copy it whole or make it again")
+    return {name: np.asarray(arrays[name][...]) for name in names}
+
+
 def _spec(path: Path, header: Any) -> BranchSpec:
     names = ["format", *(each.name for each in fields(BranchSpec))]
     if not isinstance(header, dict) or sorted(header) != sorted(names) or header["format"] != FORMAT:
-        raise BranchError(f"{path}: its header is not of format {FORMAT}; make it again with `foreact bench futures`")
+        raise BranchError(f"{path}: its header is not of format {FORMAT}; make it again with `foreact fork`")
     values: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in header.items()}
     del values["format"]
     return BranchSpec(**values)

@@ -42,7 +42,7 @@ def _folders(path: Path) -> list[Path]:
     if (path / MARK).is_file():
         return [path]
     if not path.is_dir():
-        raise BranchError(f"data={path}: there is no such folder; give one that `foreact bench futures` made")
+        raise BranchError(f"data={path}: there is no such folder; give one that `foreact fork` made")
     found = sorted(each for each in path.iterdir() if (each / MARK).is_file())
     if not found:
         raise BranchError(f"data={path}: there are no sets of true futures in it")

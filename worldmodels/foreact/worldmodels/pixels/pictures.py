@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from foreact.episodes.staging import remove_stale, staged_folder
-from foreact.worldmodels.branches import SHAPES, BranchError, Branches
+from foreact.worldmodels.branches import SHAPES, WHOLE, BranchError, Branches, read_whole
 
 __all__ = ["STREAMS", "PictureSpec", "PixelBranches", "joined"]
 
-FORMAT = 1
+FORMAT = 2
 HEADER = "foreact-pixel-branches"
 STREAMS: Mapping[str, tuple[str, int]] = {"rgb": ("uint8", 3), "depth": ("uint16", 0), "segmentation": ("uint8", 0)}
 """Type of each kind of picture and its channels, 0 for a picture without an axis of channels."""
@@ -127,7 +127,8 @@ class PixelBranches:
             group = zarr.create_group(str(folder), attributes={HEADER: {"format": FORMAT, **asdict(self.spec)}})
             for part, pictures in (("seen", self.seen), ("later", self.later)):
                 for name, values in pictures.items():
-                    group.create_array(f"{part}.{name}", data=values, chunks=(min(len(values), 8), *values.shape[1:]))
+                    chunks = (min(len(values), 8), *values.shape[1:])
+                    group.create_array(f"{part}.{name}", data=values, chunks=chunks, config=WHOLE)
             self.branches.save(folder / "branches")
 
     @classmethod
@@ -142,10 +143,9 @@ class PixelBranches:
         try:
             group = zarr.open_group(str(path), mode="r")
             header: Any = group.attrs[HEADER]
-            arrays = dict(group.arrays())
-            seen, later = (
-                {name: np.asarray(arrays[f"{part}.{name}"][...]) for name in STREAMS} for part in ("seen", "later")
-            )
+            parts = [[f"{part}.{name}" for name in STREAMS] for part in ("seen", "later")]
+            arrays = read_whole(dict(group.arrays()), [name for names in parts for name in names])
+            seen, later = ({name.partition(".")[2]: arrays[name] for name in names} for names in parts)
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise BranchError(f"{path} is not a set of pictured futures: {error}") from error
         return cls(_spec(path, header), Branches.open(path / "branches"), seen, later)
