@@ -32,7 +32,7 @@ SHAPES: Mapping[str, str] = {
 TYPES: Mapping[str, str] = {"success": "bool", "contact": "bool"}
 
 
-WHOLE: Mapping[str, Any] = {"write_empty_chunks": True}
+WHOLE: Any = {"write_empty_chunks": True}
 """How arrays are written: also chunks of zeros, so that one that is missing is known to be lost."""
 
 

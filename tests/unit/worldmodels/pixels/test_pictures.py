@@ -67,7 +67,7 @@ def test_damaged_folders_are_named(make_set: MakeSet, tmp_path: Path) -> None:
     content = json.loads(file.read_text())
     content["attributes"]["foreact-pixel-branches"]["format"] = 99
     file.write_text(json.dumps(content))
-    with pytest.raises(BranchError, match="format 1"):
+    with pytest.raises(BranchError, match="format 2"):
         PixelBranches.open(tmp_path / "set")
     file.write_text("{")
     with pytest.raises(BranchError, match="not a set of pictured futures"):

@@ -9,10 +9,11 @@ cost of a wrong order. Shape letters: N = policies.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["Agreement", "agreement", "mean_maximum_rank_violation", "pearson", "spearman"]
 
@@ -49,7 +50,7 @@ class Agreement:
     bias_range: tuple[float, float]
 
 
-def agreement(imagined: Sequence[float], true: Sequence[float], seed: int = 0, permutations: int = 10_000) -> Agreement:
+def agreement(imagined: ArrayLike, true: ArrayLike, seed: int = 0, permutations: int = 10_000) -> Agreement:
     """Compare imagined with true success rates.
 
     Args:
