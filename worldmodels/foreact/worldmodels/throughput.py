@@ -13,7 +13,7 @@ import torch
 from foreact.worldmodels.futures import FutureModel
 from foreact.worldmodels.models.signature import Signature
 
-__all__ = ["Throughput", "rollouts_per_cpu_second"]
+__all__ = ["Throughput", "one_thread", "rollouts_per_cpu_second"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def rollouts_per_cpu_second(
     generator = torch.Generator().manual_seed(0)
     context = torch.randn(states, len(signature.columns), generator=generator)
     actions = torch.randn(states, signature.horizon, len(signature.actions), generator=generator)
-    with _one_thread(), torch.inference_mode():
+    with one_thread(), torch.inference_mode():
         model.imagine(context, actions)
         rates = [_rate(model, context, actions, seconds) for _ in range(repeats)]
     lower, middle, upper = statistics.quantiles(rates, n=4)
@@ -71,7 +71,8 @@ def _rate(model: FutureModel, context: torch.Tensor, actions: torch.Tensor, seco
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread for a while."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -6,13 +6,10 @@ Shape letters: P = plans, S = states, n = samples, T = control steps, A = action
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import describe_machine, jsonable, write_json_atomic
@@ -23,6 +20,7 @@ from foreact.worldmodels.planner.plan import Plan, Planner, PlannerConfig
 from foreact.worldmodels.planner.proposals import coloured_noise
 from foreact.worldmodels.planner.sources import from_model
 from foreact.worldmodels.scenes import scene
+from foreact.worldmodels.throughput import one_thread
 
 __all__ = ["PlanTimes", "PlanTimingConfig", "plan_timing", "time_plans"]
 
@@ -124,7 +122,7 @@ def time_plans(model: FutureModel, config: PlanTimingConfig, deadline_ms: float 
     shape = (config.planner.proposals.samples, model.horizon, len(worlds.low))
     made: list[Plan] = []
     started = time.process_time()
-    with _one_thread():
+    with one_thread():
         for number in range(WARM_UP + config.plans):
             if number == WARM_UP:
                 started = time.process_time()
@@ -135,16 +133,6 @@ def time_plans(model: FutureModel, config: PlanTimingConfig, deadline_ms: float 
     names = ("took_ms", "late_ms", "slice_ms", "scored")
     found = {name: np.array([getattr(plan, name) for plan in made[-config.plans :]]) for name in names}
     return PlanTimes(cpu_ms=1e3 * spent / config.plans, **found)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _figures(times: PlanTimes) -> dict[str, float]:
