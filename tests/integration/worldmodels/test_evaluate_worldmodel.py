@@ -50,6 +50,8 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
         evaluate_worldmodel(EvalWorldModelConfig(folder / "codes", tmp_path / "points"))
     with pytest.raises(ValueError, match="give a model with one"):
         evaluate_worldmodel(EvalWorldModelConfig(folder / "one", folder / "test", baseline=folder / "codes"))
+    with pytest.raises(ValueError, match="was made to train on; give a set made to test"):
+        evaluate_worldmodel(EvalWorldModelConfig(folder / "codes", folder / "train"))
     with pytest.raises(ValueError, match="is for 'test', expected train"):
         train_worldmodel(WorldModelConfig(folder / "test", tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
-from foreact.worldmodels.branches import Branches
+from foreact.worldmodels.branches import BranchError, Branches
 from foreact.worldmodels.checkpoint import load_model, read_about
 from foreact.worldmodels.model_scores import calibrate, energy_floor, gap_closed, score_model
 from foreact.worldmodels.models.signature import Signature
@@ -48,6 +48,8 @@ def evaluate_worldmodel(config: EvalWorldModelConfig, progress: ProgressFn = qui
     """
     model = load_model(config.worldmodel)
     branches = Branches.open(config.data)
+    if branches.spec.purpose == "train":
+        raise BranchError(f"data={config.data} was made to train on; give a set made to test")
     model.signature.require(Signature.of(branches), str(config.data))
     progress(0, 4, "evaluate")
     calibration = None
