@@ -14,7 +14,6 @@ from foreact.sim.pictures import WorldPictures, camera_specs
 from foreact.sim.taskworlds import TaskWorlds
 from foreact.worldmodels.branches import BranchError
 from foreact.worldmodels.branching import make_branches
-from foreact.worldmodels.checkpoint import CheckpointError
 from foreact.worldmodels.models.predictor import PredictorConfig
 from foreact.worldmodels.pixels.checkpoint import load_pixel_model
 from foreact.worldmodels.pixels.decoder import DecoderConfig
@@ -27,6 +26,7 @@ from foreact.worldmodels.pixels.pictures import PictureSpec, PixelBranches
 from foreact.worldmodels.pixels.train import PixelTrainConfig, train_pixels
 from foreact.worldmodels.pixels.trainer import PixelOptimisation
 from foreact.worldmodels.scenes import scene
+from foreact.worldmodels.tensor_folder import CheckpointError
 
 SPEC = PictureSpec(side=16, every=8)
 MODEL = PixelModelConfig(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from foreact.vla.mlp import MLPConfig
 from foreact.vla.policy import PolicyConfig
 from foreact.vla.trainer import OptimisationConfig, Trainer, UpdateFigures
 from foreact.vla.transformer import TransformerConfig
+from foreact.worldmodels.distributed import Group, run_ranks
 
 __all__ = ["AnyPolicyConfig", "TrainConfig", "train"]
 
@@ -81,9 +83,9 @@ def train(config: TrainConfig, progress: ProgressFn = quiet) -> Outcome:
     started = time.monotonic()
     try:
         if config.processes == 1:
-            _train_process(0, config, progress)
+            _train_process(config, Group(), progress)
         else:
-            _spawn(config, progress)
+            run_ranks(functools.partial(_train_process, config), config.processes, config.device, progress)
     except ValueError:
         if new and read_state(config.out) is None:
             shutil.rmtree(config.out)
@@ -108,78 +110,22 @@ def _policy_contract(recorded: PolicyContract, config: TrainConfig) -> PolicyCon
     return dataclasses.replace(recorded, cameras=tuple(cameras), language=language)
 
 
-def _spawn(config: TrainConfig, progress: ProgressFn) -> None:
-    """One process per rank; progress comes back through a queue, a failure of any rank ends all."""
-    import queue
-    import tempfile
-
-    from torch.multiprocessing import get_context
-    from torch.multiprocessing.spawn import ProcessExitedException, start_processes
-
-    messages: Any = get_context("spawn").Queue()
-    with tempfile.TemporaryDirectory(prefix="foreact-") as folder:
-        ranks = start_processes(
-            _rank, (config, f"file://{folder}/meet", messages), config.processes, join=False, start_method="spawn"
-        )
-        assert ranks is not None
-        alive, failure = True, None
-        while alive:
-            try:
-                alive = not ranks.join(timeout=0.2)
-            except ProcessExitedException as error:
-                alive, failure = False, error
-            try:
-                while True:
-                    message = messages.get_nowait()
-                    if isinstance(message, ValueError):
-                        raise message
-                    progress(*message)
-            except queue.Empty:
-                continue
-        if failure is not None:
-            raise failure
-
-
-def _rank(rank: int, config: TrainConfig, meet: str, messages: Any) -> None:  # noqa: ANN401
-    import torch.distributed as dist
-
-    from foreact.sim.workers import follow_parent
-
-    follow_parent()  # a rank that outlived a killed command would write into the folder of the one that continues
-    backend = "nccl" if config.device.startswith("cuda") else "gloo"
-    dist.init_process_group(backend, init_method=meet, rank=rank, world_size=config.processes)
-    try:
-        _train_process(rank, config, (lambda *message: messages.put(message)) if rank == 0 else quiet)
-    except ValueError as error:
-        messages.put(error)  # what a user can mend is told by the command, without the trace of one of its processes
-        raise SystemExit(1) from error
-    finally:
-        dist.destroy_process_group()
-
-
-def _train_process(rank: int, config: TrainConfig, progress: ProgressFn) -> None:
+def _train_process(config: TrainConfig, group: Group, progress: ProgressFn) -> None:
     if config.device == "cpu":
         torch.set_num_threads(1)  # small tensors: a second process uses the second core better than a second thread
     store = EpisodeStore.open(config.data)
     contract = _policy_contract(store.contract, config)
-    demonstrations = load_demonstrations(store, store.keys()[rank :: config.processes], contract, progress)
+    demonstrations = load_demonstrations(store, store.keys()[group.rank :: group.world], contract, progress)
     torch.manual_seed(config.seed)
-    device = _device_of(rank, config)
     trainer = Trainer(
-        config.policy.build(contract).to(device),
+        config.policy.build(contract).to(group.device(config.device)),
         demonstrations,
         config.optimisation,
         config.seed,
-        rank,
-        config.processes,
+        group.rank,
+        group.world,
     )
-    _Fit(config, trainer, RunFolder.open(config.out) if rank == 0 else None, progress).run()
-
-
-def _device_of(rank: int, config: TrainConfig) -> torch.device:
-    return (
-        torch.device("cuda", rank) if config.device == "cuda" and config.processes > 1 else torch.device(config.device)
-    )
+    _Fit(config, trainer, RunFolder.open(config.out) if group.rank == 0 else None, progress).run()
 
 
 class _Fit:

@@ -12,12 +12,12 @@ import torch
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import RunFolder
 from foreact.worldmodels.branches import BranchError
-from foreact.worldmodels.checkpoint import TrainingState, read_state, write_state
 from foreact.worldmodels.pixels.checkpoint import save_pixel_model
 from foreact.worldmodels.pixels.model import PixelModelConfig
 from foreact.worldmodels.pixels.pictures import PixelBranches
 from foreact.worldmodels.pixels.signature import PixelSignature
 from foreact.worldmodels.pixels.trainer import PixelOptimisation, PixelTrainer
+from foreact.worldmodels.tensor_folder import TrainingState, read_state, write_state
 
 __all__ = ["PixelTrainConfig", "train_pixels"]
 
