@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 from foreact.sim.random import WorldRandom
+from foreact.sim.tabletop import EXPERTS
+from foreact.sim.taskworlds import TaskWorlds
 from foreact.worldmodels.behaviour import (
+    CHUNK,
     CHUNK_KINDS,
     DRIVERS,
     FEWEST,
     SHARE,
+    chunks,
     drifting_noise,
     state_keys,
     warm_up,
@@ -59,6 +63,28 @@ def test_states_lie_anywhere_in_an_episode() -> None:
 
 def test_shares_add_up() -> None:
     assert sum(DRIVERS.values()) == pytest.approx(1) and sum(CHUNK_KINDS.values()) == pytest.approx(1)
+
+
+def test_a_leaning_expert_is_off_by_the_same_all_the_time() -> None:
+    reach, expert, count, steps = scene("arm-reach"), EXPERTS["arm-reach"](), 60, 6
+    keys = state_keys("train", 3, np.arange(count), CHUNK)
+
+    def worlds() -> TaskWorlds:
+        made = TaskWorlds(reach.task, count, seed=3)
+        made.reset()
+        return made
+
+    found, kind = chunks(expert, worlds(), worlds(), keys, steps)
+    ahead, planned = worlds(), []
+    expert.reset(ahead.views, np.arange(count))
+    for _ in range(steps):
+        planned.append(np.array(expert(ahead.views)))
+        ahead.step(planned[-1])
+    off = found - np.stack(planned, axis=1)
+    leaning, noisy = (kind == list(CHUNK_KINDS).index(each) for each in ("leaning expert", "noisy expert"))
+    whole = (np.abs(found) < 1).all(1)  # what is not clipped anywhere, (N, A)
+    assert np.ptp(off, axis=1)[leaning[:, None] & whole].max() < 1e-6 < 0.05 < np.abs(off[leaning]).max()
+    assert np.ptp(off, axis=1)[noisy[:, None] & whole].min() > 0.01
 
 
 def test_noise_drifts_with_the_size_that_is_asked_for() -> None:

@@ -66,7 +66,7 @@ def test_a_damaged_or_foreign_folder_is_refused(tmp_path: Path) -> None:
     branches().save(tmp_path / "set")
     header = tmp_path / "set" / "zarr.json"
     text = header.read_text()
-    header.write_text(text.replace('"format": 2', '"format": 1'))
+    header.write_text(text.replace('"format": 3', '"format": 1'))
     with pytest.raises(BranchError, match="make it again with `foreact fork`"):
         Branches.open(tmp_path / "set")
     header.write_text(text[: len(text) // 2])

@@ -1,9 +1,10 @@
 """Which states are forked, and which chunks are commanded there.
 
-States lie in episodes that are driven by the scripted expert, the expert with noise, noise alone or held random
-actions, in worlds with hidden parameters. Chunks are what an expert would do in a world with nothing hidden, that with
-noise, noise alone, held actions, and straight moves as a planner proposes them. Everything drawn for a state follows
-from purpose, seed and the state's number: not from how many states are made at once.
+States lie in episodes that are driven by the scripted expert, the expert with noise, the expert always off by the
+same, noise alone or held random actions, in worlds with hidden parameters. Chunks are what an expert would do in a
+world with nothing hidden, that with noise, that always off by the same, noise alone, held actions, and straight moves
+as a planner proposes them. Everything drawn for a state follows from purpose, seed and the state's number: not from
+how many states are made at once.
 
 Noise is an Ornstein-Uhlenbeck process (Uhlenbeck and Ornstein 1930, "On the theory of the Brownian motion").
 Shape letters: N = worlds, one state each; n = selected worlds, T = control steps of a chunk, A = action elements.
@@ -30,10 +31,12 @@ __all__ = [
 Purpose = Literal["train", "calibrate", "test"]
 SPLITS: Mapping[str, Split] = {"train": "train", "calibrate": "calibration", "test": "eval"}
 
-DRIVERS: Mapping[str, float] = {"expert": 0.45, "noisy expert": 0.4, "noise": 0.1, "held": 0.05}
+DRIVERS: Mapping[str, float] = {"expert": 0.35, "noisy expert": 0.3, "leaning expert": 0.2, "noise": 0.1, "held": 0.05}
 """Who drives an episode up to the fork, and how often."""
 
-CHUNK_KINDS: Mapping[str, float] = {"expert": 0.25, "noisy expert": 0.3, "noise": 0.1, "held": 0.1, "straight": 0.25}
+CHUNK_KINDS: Mapping[str, float] = {
+    "expert": 0.2, "noisy expert": 0.2, "leaning expert": 0.2, "noise": 0.1, "held": 0.1, "straight": 0.2,
+}  # fmt: skip
 """What is commanded after the fork, and how often."""
 
 DRIVER_SIZES = (0.1, 0.3, 0.6)  # standard deviations of a driver's noise
@@ -112,11 +115,13 @@ class Driver:
         planned = np.asarray(self._expert(self._worlds.views))
         held = self._random.uniform(self._every, size, self._worlds.low, self._worlds.high)
         self._held = np.where((self._steps % HOLD == 0)[:, None], held, self._held)
-        self._noise = _next(self._noise, self._size * self._random.normal(self._every, size))
-        self._steps += 1
         kind = self.kind[:, None]
+        drifted = _next(self._noise, self._size * self._random.normal(self._every, size))
+        self._noise = np.where(kind == kinds.index("leaning expert"), self._noise, drifted)
+        self._steps += 1
         action = np.where(kind == kinds.index("noise"), self._noise, planned)
-        action = action + np.where(kind == kinds.index("noisy expert"), self._noise, 0.0)
+        noisy = (kind == kinds.index("noisy expert")) | (kind == kinds.index("leaning expert"))
+        action = action + np.where(noisy, self._noise, 0.0)
         action = np.where(kind == kinds.index("held"), self._held, action)
         return np.clip(action, self._worlds.low, self._worlds.high).astype(np.float32)
 
@@ -148,6 +153,7 @@ def chunks(
     shape = kind[:, None, None]
     found = np.where(shape == kinds.index("noise"), noise, planned)
     found = found + np.where(shape == kinds.index("noisy expert"), noise, 0.0)
+    found = np.where(shape == kinds.index("leaning expert"), planned + noise[:, :1], found)
     found = np.where(shape == kinds.index("held"), held[:, None], found)
     found = np.where(shape == kinds.index("straight"), straight, found)
     return np.clip(found, worlds.low, worlds.high).astype(np.float32), kind

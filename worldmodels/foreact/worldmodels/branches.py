@@ -18,7 +18,7 @@ from foreact.episodes.staging import remove_stale, staged_folder
 
 __all__ = ["WHOLE", "BranchError", "BranchSpec", "Branches", "read_whole"]
 
-FORMAT = 2
+FORMAT = 3
 HEADER = "foreact-branches"
 SHAPES: Mapping[str, str] = {
     "context": "SO",
