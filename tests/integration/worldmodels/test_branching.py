@@ -100,7 +100,7 @@ def test_who_watches_sees_the_worlds_at_their_times() -> None:
 
 
 def small(out: Path) -> BranchesConfig:
-    return BranchesConfig(out, ("arm-reach", "arm-drawer"), SEED, 4, 6, 2, 4, 2, 4, 4)
+    return BranchesConfig(out, ("arm-reach", "arm-drawer"), SEED, 4, 6, 2, 4, 2, 4, 8)
 
 
 def test_sets_are_made_once_and_others_are_refused(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_sets_are_made_once_and_others_are_refused(tmp_path: Path) -> None:
     red, blue = ((pixels[:, one] - pixels[:, other] > 80).sum() for one, other in ((0, 2), (2, 0)))
     assert red > 50 and blue > 50  # futures that begin weak and others
     found = Branches.open(set_path(tmp_path / "sets", "arm-drawer", "test"))
-    assert found.futures.shape == (4, 4, 4, 29) and found.spec.purpose == "test"
+    assert found.futures.shape == (4, 8, 4, 29) and found.spec.purpose == "test"
     for change, says in (({"seed": 7}, "seed is 1000, not 7"), ({"test": 5}, "number of states is 4, not 5")):
         with pytest.raises(BranchError, match=says):
             branches(replace(small(tmp_path / "sets"), **change))
