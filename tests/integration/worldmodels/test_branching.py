@@ -130,7 +130,7 @@ def test_a_killed_run_leaves_whole_sets_and_goes_on(tmp_path: Path) -> None:
         "def progress(done, total, text):\n"
         "    if text == 'fork arm-drawer calibrate': os.kill(os.getpid(), signal.SIGKILL)\n"
         f"branches(BranchesConfig(Path({str(tmp_path / 'killed')!r}), ('arm-reach', 'arm-drawer'), {SEED}, "
-        "4, 6, 2, 4, 2, 4, 4), progress)\n"
+        "4, 6, 2, 4, 2, 4, 8), progress)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], env=os.environ, check=False)
     assert ended.returncode == -signal.SIGKILL
