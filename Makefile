@@ -46,6 +46,7 @@ check: setup
 bench-gpu: setup
 	$(PY) benchmarks/sim_gpu.py --out benchmarks/results
 	$(PY) benchmarks/edge_gpu.py --out benchmarks/results
+	$(PY) benchmarks/futures_gpu.py --out benchmarks/results
 	.venv/bin/foreact bench kernels --device cuda $(ARGS)
 
 lock: setup
@@ -60,6 +61,6 @@ help:
 	@echo "make test     unit, integration and end-to-end tests (GPU tests where there is a GPU); JOBS=4 uses 4 processes"
 	@echo "make test-tensorrt  build real TensorRT-RTX plans (no GPU needed) and check the API against NVIDIA's stubs"
 	@echo "make check    ruff, pyright, import floors, size caps"
-	@echo "make bench-gpu  time simulated worlds and the kernels on the GPU"
+	@echo "make bench-gpu  time simulated worlds, inference, imagined futures and the kernels on the GPU"
 	@echo "make lock     compile requirements.txt again; ARGS=--upgrade takes newer versions"
 	@echo "make clean    remove .venv and caches (runs/ and data/ stay)"
