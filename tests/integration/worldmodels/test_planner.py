@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from foreact.sim.taskworlds import TaskWorlds
+from foreact.worldmodels.branching import make_branches
 from foreact.worldmodels.checkpoint import load_model, save_model
 from foreact.worldmodels.models.codes import CodesConfig
 from foreact.worldmodels.models.predictor import PredictorConfig
@@ -23,7 +24,7 @@ from foreact.worldmodels.planner.policies import ClonedConfig, SamplingPolicy, S
 from foreact.worldmodels.planner.proposals import ProposalConfig
 from foreact.worldmodels.planner.risk import RiskConfig, risk_choice
 from foreact.worldmodels.planner.timing import PlanTimingConfig, plan_timing, time_plans
-from foreact.worldmodels.scenes import scene
+from foreact.worldmodels.scenes import scene, scene_names
 
 PASSER = scene("arm-reach-passer")
 FEW = ProposalConfig(samples=3, shaken=3, straight=2, last=0)
@@ -76,6 +77,18 @@ def test_measured_clearance_agrees_with_the_simulators_contacts() -> None:
     assert touched.sum() > 20
     assert (gap[touched] < 0.02).float().mean() > 0.95
     assert touched[gap > 0.02].float().mean() < 0.005
+
+
+@pytest.mark.parametrize("name", scene_names())
+def test_positions_of_true_futures_tell_success_as_the_simulator_does(name: str) -> None:
+    place = scene(name)
+    made = make_branches(place, "train", 60, 2, seed=1000)
+    # who touches the passer-by has not solved it
+    told = (place.short(made.futures) < 0) & ~made.contact
+    assert made.success.any() and not made.success.all()
+    np.testing.assert_array_equal(told, made.success)
+    # the control: judged one centimetre more strictly they differ
+    assert ((place.short(made.futures) < -0.01) & ~made.contact != made.success).any()
 
 
 def test_a_policy_gives_the_same_samples_for_the_same_seeds(worlds: TaskWorlds) -> None:
@@ -198,7 +211,7 @@ def test_what_cannot_be_compared_is_refused(model: Path, tmp_path: Path) -> None
         ClosedLoopConfig(arms=("oracle",))
     with pytest.raises(ValueError, match=r"no checkpoint in .*nothing"):
         closed_loop(ClosedLoopConfig(worldmodel=tmp_path / "nothing", out=tmp_path))
-    with pytest.raises(ValueError, match="type told=heads"):
+    with pytest.raises(ValueError, match="a model of arm-reach-passer; type scene=arm-reach-passer"):
         closed_loop(ClosedLoopConfig(worldmodel=model, scene="arm-push", out=tmp_path))
     with pytest.raises(ValueError, match="widen it"):
         risk_choice(RiskConfig(out=tmp_path, states=30, left=(5.0, 6.0)))

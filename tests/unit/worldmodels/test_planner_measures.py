@@ -54,12 +54,35 @@ def test_positions_tell_rewards_successes_and_contacts() -> None:
     assert (away.contact == 0).all()
 
 
-def test_a_scene_that_is_no_reach_cannot_be_measured() -> None:
-    push = scene("arm-push")
-    zeros = torch.zeros(1, 1, 1)
-    futures = Futures(torch.zeros(1, 1, 1, len(push.columns)), torch.zeros(1, 1), zeros, zeros, zeros)
-    with pytest.raises(ValueError, match="arm-push is no reach.*told=heads"):
-        measured(push, futures)
+def told(name: str, **elements: float) -> Futures:
+    """What positions say of one observation, all elements 0 but some."""
+    place, zeros = scene(name), torch.zeros(1, 1, 1)
+    values = torch.zeros(1, 1, 1, len(place.columns))
+    for element, value in elements.items():
+        values[..., place.columns.index(element)] = value
+    return measured(place, Futures(values, torch.zeros(1, 1), zeros, zeros, zeros))
+
+
+def near(distance: float) -> float:
+    return 1 - np.tanh(5 * distance)
+
+
+def test_positions_tell_how_things_are_moved() -> None:
+    # 4 cm short of the disc, so 1 cm of its edge; the hand where a push begins, 5 cm behind the cube
+    push = told("arm-push", goal_x=0.04, cube_z=0.02, hand_x=-0.05, hand_z=0.02)
+    assert push.success.item() == pytest.approx(1 / (1 + np.e), abs=1e-5)
+    assert push.reward.item() == pytest.approx(0.7 * near(0.04) + 0.3, abs=1e-4)
+    ahead = told("arm-push", goal_x=0.04, cube_z=0.02, hand_x=0.05, hand_z=0.02)
+    assert ahead.reward.item() == pytest.approx(0.7 * near(0.04) + 0.3 * near(0.1), abs=1e-4)
+    # a cube 1 cm above what counts as lifted, the hand 2 cm over it
+    lift = told("arm-lift", cube_z=0.13, hand_z=0.15)
+    assert lift.success.item() == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-5)
+    assert lift.reward.item() == pytest.approx(0.7 + 0.3 * near(0.02), abs=1e-5)
+    # 1 cm of 15 left, the fingers 3 cm under where they pull
+    drawer = told("arm-drawer", drawer=0.14, handle_x=0.5, handle_z=0.075, hand_x=0.524, hand_z=0.04)
+    assert drawer.success.item() == pytest.approx(1 / (1 + np.e), abs=1e-5)
+    assert drawer.reward.item() == pytest.approx(0.7 * near(0.01) + 0.3 * near(0.03), abs=1e-5)
+    assert (push.contact == 0).all()
 
 
 def numbered(chunks: torch.Tensor) -> Futures:

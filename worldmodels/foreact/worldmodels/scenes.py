@@ -25,8 +25,8 @@ from foreact.sim.hidden import (
 )
 from foreact.sim.tabletop import TASKS
 from foreact.sim.tabletop.passer import PASSER, touched
-from foreact.sim.tabletop.scenes import CUBE, DRAWER_WAY
-from foreact.sim.tabletop.tasks import CARRIED, NEAR_GOAL
+from foreact.sim.tabletop.scenes import CUBE
+from foreact.sim.tabletop.tasks import CARRIED, NEAR_GOAL, PULLED, length
 from foreact.sim.task import Event, Measure, SimTask
 from foreact.sim.taskworlds import TaskWorlds
 from foreact.sim.views import Views
@@ -37,7 +37,8 @@ ARM_JOINTS = tuple(f"joint{number}" for number in range(1, 8)) + ("jaw_left", "j
 SERVOS = ("joint1", "joint2", "joint4")
 MOTION = (0, 1, 2)
 REACHED = 0.02  # [m]
-HARDLY = 1e-4  # [m] of a cost that is 0 once the task is solved
+BEHIND = 0.05  # how far behind a cube a push begins [m]
+HOOK = (0.024, 0.0, -0.005)  # where fingers pull, from the middle of the bar [m]
 ACTIONS = ("dx", "dy", "dz", "jaws")
 
 
@@ -67,7 +68,8 @@ class Scene:
         columns: Name of each observed element, length O.
         tracked: Numbers of the elements that futures are judged by [m].
         cost: What is left to do.
-        solved_below: The cost under which the task is solved [m], as far as positions tell.
+        short: How much of it must go until the task is solved, below 0 from then on.
+        approach: How far the hand is from where it can begin; None where it has nothing to move but itself.
     """
 
     name: str
@@ -80,7 +82,8 @@ class Scene:
     columns: tuple[str, ...]
     tracked: tuple[int, ...]
     cost: Cost
-    solved_below: float
+    short: Cost
+    approach: Cost | None
 
     @property
     def rate_hz(self) -> float:
@@ -144,7 +147,7 @@ def scene(name: str) -> Scene:
 
 def _reach(name: str) -> Scene:
     parts = (_weak(), _late(2), _servos(0.5, 1.3))
-    return _scene(name, parts, ("goal_x", "goal_y", "goal_z"), (), _left_to_goal, solved_below=REACHED)
+    return _scene(name, parts, ("goal_x", "goal_y", "goal_z"), (), _left_to_goal, _short_of_goal)
 
 
 def _reach_passer(name: str) -> Scene:
@@ -155,7 +158,9 @@ def _reach_passer(name: str) -> Scene:
         lambda views: views.hidden[f"distractor.{PASSER}"].velocity[:, 1],
     )
     columns = ("goal_x", "goal_y", "goal_z", "passer_x", "passer_y", "passer_z")
-    return _scene(name, (_weak(), _late(1), passer), columns, ("passer_y",), _left_to_goal, touched, REACHED)
+    return _scene(
+        name, (_weak(), _late(1), passer), columns, ("passer_y",), _left_to_goal, _short_of_goal, None, touched
+    )
 
 
 def _push(name: str) -> Scene:
@@ -163,19 +168,28 @@ def _push(name: str) -> Scene:
     columns = (*_body_columns("cube"), "goal_x", "goal_y")
 
     def left(seen: Any) -> Any:
-        off = seen[..., 24:26] - seen[..., 37:39]
-        return (off**2).sum(-1) ** 0.5
+        return length(seen[..., 37:39] - seen[..., 24:26])
 
-    return _scene(name, parts, columns, ("cube_x", "cube_y", "cube_z"), left, solved_below=NEAR_GOAL)
+    def approach(seen: Any) -> Any:
+        way = (seen[..., 37:39] - seen[..., 24:26]) / (left(seen)[..., None] + 1e-6)
+        off = seen[..., 24:26] - BEHIND * way - seen[..., 18:20]
+        return ((off**2).sum(-1) + (CUBE - seen[..., 20]) ** 2) ** 0.5
+
+    judged = ("cube_x", "cube_y", "cube_z")
+    return _scene(name, parts, columns, judged, left, lambda seen: left(seen) - NEAR_GOAL, approach)
 
 
 def _lift(name: str) -> Scene:
     parts = (_weak(), _late(2), _mass("cube", 0.5, 8.0), _servos(0.6, 1.2))
 
-    def left(seen: Any) -> Any:
-        return (CARRIED + CUBE - seen[..., 26]).clip(0.0)
+    def short(seen: Any) -> Any:
+        return CARRIED + CUBE - seen[..., 26]
 
-    return _scene(name, parts, _body_columns("cube"), ("cube_x", "cube_y", "cube_z"), left)
+    def approach(seen: Any) -> Any:
+        return length(seen[..., 24:27] - seen[..., 18:21])
+
+    judged = ("cube_x", "cube_y", "cube_z")
+    return _scene(name, parts, _body_columns("cube"), judged, lambda seen: short(seen).clip(0.0), short, approach)
 
 
 def _drawer(name: str) -> Scene:
@@ -187,10 +201,15 @@ def _drawer(name: str) -> Scene:
     )
     columns = ("drawer", "drawer_speed", "handle_x", "handle_y", "handle_z")
 
-    def left(seen: Any) -> Any:
-        return (0.75 * DRAWER_WAY - seen[..., 24]).clip(0.0)
+    def short(seen: Any) -> Any:
+        return PULLED - seen[..., 24]
 
-    return _scene(name, (_weak(), _late(2), stuck), columns, ("handle_x",), left)
+    def approach(seen: Any) -> Any:
+        off = [seen[..., 26 + axis] + HOOK[axis] - seen[..., 18 + axis] for axis in range(3)]
+        return sum(each**2 for each in off) ** 0.5
+
+    parts = (_weak(), _late(2), stuck)
+    return _scene(name, parts, columns, ("handle_x",), lambda seen: short(seen).clip(0.0), short, approach)
 
 
 SCENES: Mapping[str, Callable[[str], Scene]] = {
@@ -205,8 +224,9 @@ def _scene(
     things: tuple[str, ...],
     judged: tuple[str, ...],
     cost: Cost,
+    short: Cost,
+    approach: Cost | None = None,
     contact: Measure | None = None,
-    solved_below: float = HARDLY,
 ) -> Scene:
     speeds = tuple(f"{joint}_speed" for joint in ARM_JOINTS)
     hand = ("hand_x", "hand_y", "hand_z")
@@ -222,12 +242,17 @@ def _scene(
         columns=columns,
         tracked=tuple(columns.index(each) for each in (*hand, *judged)),
         cost=cost,
-        solved_below=solved_below,
+        short=short,
+        approach=approach,
     )
 
 
 def _left_to_goal(seen: Any) -> Any:
-    return ((seen[..., 18:21] - seen[..., 24:27]) ** 2).sum(-1) ** 0.5
+    return length(seen[..., 18:21] - seen[..., 24:27])
+
+
+def _short_of_goal(seen: Any) -> Any:
+    return _left_to_goal(seen) - REACHED
 
 
 def _body_columns(body: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from foreact.worldmodels.futures import FutureModel
 from foreact.worldmodels.planner.episodes import Choice, Choose, Episodes, Request, live_worlds, run_episodes
 from foreact.worldmodels.planner.execution import ExecutionConfig, calibrated_radii
 from foreact.worldmodels.planner.intervals import Estimate
-from foreact.worldmodels.planner.measures import Told, check_told, told_by
+from foreact.worldmodels.planner.measures import Told, told_by
 from foreact.worldmodels.planner.objective import ObjectiveConfig
 from foreact.worldmodels.planner.oracle import SimulatorOracle
 from foreact.worldmodels.planner.plan import Imagine, Planner, PlannerConfig
@@ -58,7 +58,8 @@ class ClosedLoopConfig:
         seeds: How many seeds, one after the other.
         policy: Who is to be helped.
         planner: How to plan.
-        told: Whether positions or the model's heads tell rewards, successes and contacts of its futures.
+        told: Whether positions tell rewards, successes and contacts of futures, or the model's heads (the simulator
+            itself, for `oracle`).
         execution: When to plan anew; all arms but `adaptive` run every plan for its `longest` steps.
         oracle_futures: Of the simulator.
     """
@@ -109,7 +110,6 @@ def closed_loop(config: ClosedLoopConfig, progress: ProgressFn = quiet) -> Outco
 
     Raises:
         UnknownScene: No such scene.
-        ValueError: `told=positions` in a scene where they do not tell how it goes.
         CheckpointError: A model is missing, damaged or of another kind.
         SignatureError: A model was made for another task.
         BranchError, CalibrationError: The set for the radii is missing, damaged or too small.
@@ -131,10 +131,8 @@ class _Stage:
     def __init__(self, config: ClosedLoopConfig) -> None:
         self.config = config
         self.scene: Scene = scene(config.scene)
-        self._model = _loaded(config.worldmodel)
-        self._single = _loaded(config.one_future)
-        if self._model is not None:
-            check_told(config.told, self.scene)
+        self._model = _loaded(config.worldmodel, config.scene)
+        self._single = _loaded(config.one_future, config.scene)
         self._steps = 16 if self._model is None else self._model.horizon
         self._policies: dict[int, SamplingPolicy] = {}
         self._radii: np.ndarray | None = None
@@ -176,7 +174,7 @@ class _Stage:
 
     def _futures(self, arm: Arm, seed: int) -> Callable[[Request], Imagine]:
         if self._model is None or arm == "oracle":
-            return lambda request: self._oracle.at(request.worlds, request.world)
+            return lambda request: self._told(self._oracle.at(request.worlds, request.world))
         model, single = self._model, self._single
         if arm == "shuffled":
             return lambda request: shuffled(self._imagine(model, request), seed + request.number)
@@ -187,14 +185,22 @@ class _Stage:
         return lambda request: self._imagine(model, request)
 
     def _imagine(self, model: FutureModel, request: Request) -> Imagine:
-        imagine = from_model(model, request.observed)
+        return self._told(from_model(model, request.observed))
+
+    def _told(self, imagine: Imagine) -> Imagine:
         return lambda chunks: told_by(self.config.told, self.scene, imagine(chunks))
 
 
-def _loaded(folder: Path | None) -> FutureModel | None:
+def _loaded(folder: Path | None, name: str) -> FutureModel | None:
     from foreact.worldmodels.checkpoint import load_model
+    from foreact.worldmodels.models.signature import SignatureError
 
-    return None if folder is None else load_model(folder)
+    if folder is None:
+        return None
+    model = load_model(folder)
+    if model.signature.task != name:
+        raise SignatureError(f"{folder} is a model of {model.signature.task}; type scene={model.signature.task}")
+    return model
 
 
 def _radii(model: FutureModel, branches: Branches, level: float) -> np.ndarray:

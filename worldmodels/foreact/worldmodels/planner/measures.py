@@ -1,4 +1,4 @@
-"""What imagined positions say about a reach: how near, whether there, whether the ball was touched.
+"""What imagined positions say about a task: how near, whether solved, whether the ball was touched.
 
 A model's own heads for rewards, successes and contacts learn from few of them; where things are is learnt from every
 step. What a robot knows of its task and of its gripper's shape can be measured in what it imagines. Shape letters:
@@ -23,8 +23,7 @@ __all__ = ["Told", "check_told", "clearance", "measured", "told_by"]
 Told = Literal["positions", "heads"]
 """What tells rewards, successes and contacts of a model's futures: its imagined positions, or its own heads."""
 
-REACHES = ("arm-reach", "arm-reach-passer")
-THERE = 0.02  # as near as a reach must come [m]
+BEGUN = 0.3  # share of the reward that is for the hand's way to where it can begin, as in the tasks' own rewards
 SOFT = 0.01  # how far off imagined positions are [m]
 
 # boxes around the gripper that points down: height of their middle above the finger tips, half sizes [m]
@@ -34,13 +33,7 @@ FINGER = (0.02, (0.008, 0.006, 0.036))
 
 
 def check_told(told: Told, scene: Scene) -> None:
-    """Refuse positions where they do not tell how a task goes.
-
-    Raises:
-        ValueError: The scene is no reach.
-    """
-    if told == "positions" and scene.name not in REACHES:
-        raise ValueError(f"scene {scene.name} is no reach, so positions do not tell how it goes; type told=heads")
+    """Positions tell in every scene how it goes; nothing is refused."""
 
 
 def told_by(told: Told, scene: Scene, futures: Futures) -> Futures:
@@ -50,9 +43,6 @@ def told_by(told: Told, scene: Scene, futures: Futures) -> Futures:
         told: Which.
         scene: Of the futures.
         futures: Of a model.
-
-    Raises:
-        ValueError: The scene cannot be measured.
     """
     return futures if told == "heads" else measured(scene, futures)
 
@@ -61,20 +51,27 @@ def measured(scene: Scene, futures: Futures) -> Futures:
     """The same futures, with rewards, successes and contacts told by positions.
 
     Args:
-        scene: A reach, with a passer-by or without.
+        scene: What the task is.
         futures: Of a model.
-
-    Raises:
-        ValueError: The scene is no reach.
     """
-    check_told("positions", scene)
-    left = scene.cost(futures.values)
-    contact = torch.zeros_like(left)
+    short = scene.short(futures.values)
+    contact = torch.zeros_like(short)
     if scene.contact is not None:
         # a clearance of 0 counts as half a contact: p = 1 / (1 + exp(d / s))
         contact = torch.sigmoid(-clearance(scene, futures.values) / SOFT)
-    success = torch.sigmoid((THERE - left) / SOFT)
-    return replace(futures, reward=1 - torch.tanh(5 * left), success=success, contact=contact)
+    success = torch.sigmoid(-short / SOFT)
+    return replace(futures, reward=_reward(scene, futures.values), success=success, contact=contact)
+
+
+def _reward(scene: Scene, seen: Tensor) -> Tensor:
+    """What is done of the task, and of the hand's way to where it can begin, (...)."""
+    done = _near(scene.cost(seen))
+    return done if scene.approach is None else (1 - BEGUN) * done + BEGUN * _near(scene.approach(seen))
+
+
+def _near(distance: Tensor) -> Tensor:
+    """1 at no distance, 0.24 at 20 cm."""
+    return 1 - torch.tanh(5 * distance)
 
 
 def clearance(scene: Scene, seen: Tensor) -> Tensor:

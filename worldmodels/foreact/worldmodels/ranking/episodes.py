@@ -105,7 +105,7 @@ def imagined_success(
     for step in range(0, scene.task.limit, rules.execute):
         ahead = min(rules.execute, scene.task.limit - step)
         futures = _followed(model, seen, policy(seen)[:, : model.horizon], generator)[:, :ahead]
-        solved |= (scene.cost(futures) < scene.solved_below).any(1)
+        solved |= (scene.short(futures) < 0).any(1)
         seen = futures[:, -1]
     return solved.reshape(-1, rules.repeats).double().mean(1).numpy()
 
