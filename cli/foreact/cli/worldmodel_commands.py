@@ -62,6 +62,16 @@ TRAIN_PIXELS = Command(
 TRAIN_VARIANTS: Mapping[str, Command | None] = {
     "pixels": TRAIN_PIXELS,
     "pixels-base": TRAIN_PIXELS,
+    "safety": Command(
+        "train",
+        "foreact.worldmodels.safety.scene_value",
+        "SceneValueConfig",
+        "train_scene_value",
+        "Learn inside a world model from where a collision can still be avoided.",
+        "foreact train worldmodel=safety inside=runs/w data=data/futures/arm-reach-passer/train out=runs/v",
+        options=("seed",),
+        conf="train-safety",
+    ),
     "*": Command(
         "train",
         "foreact.worldmodels.train",

@@ -30,13 +30,15 @@ from foreact.worldmodels.planner.oracle import SimulatorOracle
 from foreact.worldmodels.planner.plan import Imagine, Planner, PlannerConfig
 from foreact.worldmodels.planner.policies import ClonedConfig, PolicyConfig, SamplingPolicy, Situation
 from foreact.worldmodels.planner.sources import from_model, likeliest, shuffled
+from foreact.worldmodels.safety.scene_value import end_penalty, load_scene_value
 from foreact.worldmodels.scenes import Scene, scene
 
 __all__ = ["Arm", "ClosedLoopConfig", "closed_loop"]
 
-Arm = Literal["policy", "consensus", "futures", "adaptive", "shuffled", "one-future", "oracle"]
+Arm = Literal["policy", "consensus", "futures", "guarded", "adaptive", "shuffled", "one-future", "oracle"]
 """Who acts: the policy's first sample; the medoid of its samples; the planner with the model's futures, the same with
-adaptive execution, with futures of other chunks, with one future; the planner with the simulator's own futures."""
+the penalty of a safety value, with adaptive execution, with futures of other chunks, with one future; the planner with
+the simulator's own futures."""
 
 COLUMNS = ("who", "solved", "95 %", "more than policy", "95 %", "collided", "95 %", "plans")
 SAMPLE_STREAM = 3  # keeps the policy's errors apart from all else that is drawn from a seed
@@ -49,6 +51,7 @@ class ClosedLoopConfig:
     Attributes:
         worldmodel: Folder of a trained world model; none leaves the simulator's own futures only.
         one_future: Folder of a model with one future; none takes the likeliest of `worldmodel`.
+        safety: Folder of a safety value (`foreact train worldmodel=safety`): what `guarded` takes off a score.
         calibrate: Set of true futures that gives the radii of `adaptive`; none takes them from the futures themselves.
         out: Folder of the figures and the plot.
         scene: Task and what is hidden in it.
@@ -66,6 +69,7 @@ class ClosedLoopConfig:
 
     worldmodel: Path | None = None
     one_future: Path | None = None
+    safety: Path | None = None
     calibrate: Path | None = None
     out: Path = Path("runs/plan")
     scene: str = "arm-reach-passer"
@@ -86,6 +90,10 @@ class ClosedLoopConfig:
             raise ValueError(f"arms: {', '.join(sorted(unknown))} unknown; there are {', '.join(get_args(Arm))}")
         if "policy" not in self.arms or len(set(self.arms)) != len(self.arms):
             raise ValueError("arms: `policy` must be among them, and none twice")
+        if ("guarded" in self.arms) != (self.safety is not None):
+            raise ValueError(
+                "arms: `guarded` and safety=FOLDER belong together; `foreact train worldmodel=safety` makes one"
+            )
         if needing := self.needing_a_model:
             raise ValueError(
                 f"arms {', '.join(needing)} need worldmodel=FOLDER; or give arms=[policy,consensus,oracle]"
@@ -135,6 +143,7 @@ class _Stage:
         self._single = _loaded(config.one_future, config.scene)
         self._steps = 16 if self._model is None else self._model.horizon
         self._policies: dict[int, SamplingPolicy] = {}
+        self._penalty = None if config.safety is None else end_penalty(load_scene_value(config.safety, self.scene))
         self._radii: np.ndarray | None = None
         if config.calibrate is not None and self._model is not None:
             self._radii = _radii(self._model, Branches.open(config.calibrate), config.execution.level)
@@ -170,7 +179,7 @@ class _Stage:
 
     def _planner(self, arm: Arm, seed: int, worlds: TaskWorlds) -> Planner:
         config = dataclasses.replace(self.config.planner, calibrated=arm != "consensus", seed=seed)
-        return Planner(config, worlds.low, worlds.high)
+        return Planner(config, worlds.low, worlds.high, penalty=self._penalty if arm == "guarded" else None)
 
     def _futures(self, arm: Arm, seed: int) -> Callable[[Request], Imagine]:
         if self._model is None or arm == "oracle":

@@ -136,13 +136,16 @@ class FuturePenalty:
     Attributes:
         value: V of observed elements, (..., O) to (...).
         delta: Values above this cost nothing.
+        every: V is asked after each so manyth step, the last included.
     """
 
     value: Callable[[Tensor], Tensor]
     delta: float = 0.0
+    every: int = 1
 
     @torch.no_grad()
     def __call__(self, futures: Tensor) -> Tensor:
         """Penalties (B, K) of futures (B, K, T, O)."""
         # max{0, delta - min_t V(x_t)}
-        return (self.delta - self.value(futures).amin(dim=-1)).clamp_min(0)
+        asked = futures[:, :, (futures.shape[2] - 1) % self.every :: self.every]
+        return (self.delta - self.value(asked).amin(dim=-1)).clamp_min(0)

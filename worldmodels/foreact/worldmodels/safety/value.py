@@ -2,7 +2,8 @@
 
 Sources: Fisac et al. 2019, "Bridging Hamilton-Jacobi safety analysis and reinforcement learning", equation 7;
 Nakamura, Peters and Bajcsy 2025 (2502.00935), equation 6; van Hasselt et al. 2016 for choosing by one network and
-judging by its slow copy. Shape letters: B = batch, N = latents, n = actions, Z = latent elements.
+judging by its slow copy. Shape letters: B = batch, N = latents, n = actions, K = what an action may lead to,
+Z = latent elements.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Imagined:
 
     Attributes:
         now: (N, Z).
-        following: (N, n, Z).
+        following: (N, n, Z), or (N, n, K, Z) where the worst of K counts.
         margin: l of each latent and action, (N, n); where no action has a margin of its own all are alike.
     """
 
@@ -117,16 +118,19 @@ def backup(margin: Tensor, following: Tensor, gamma: float) -> Tensor:
     return (1 - gamma) * margin + gamma * torch.minimum(margin, following)
 
 
-def fit_value(data: Imagined, config: ValueConfig, seed: int) -> Value:
+def fit_value[Network: nn.Module](
+    data: Imagined, config: ValueConfig, seed: int, network: Network | None = None
+) -> Network | Value:
     """Fit V by repeated updates towards its own slow copy.
 
     Args:
         data: Latents and what every action leads to.
         config: How.
         seed: Of weights and batches.
+        network: With fresh weights, if it is not to be `Value`; latents (..., Z) to values (...,).
     """
     torch.manual_seed(seed)
-    value = Value(data.now.shape[1], config.width)
+    value = Value(data.now.shape[1], config.width) if network is None else network
     slow = copy.deepcopy(value)
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(value.parameters(), lr=config.learning_rate, weight_decay=1e-5, foreach=True)
@@ -153,13 +157,18 @@ def _draw(failing: Tensor, count: int, config: ValueConfig, generator: torch.Gen
 
 
 @torch.no_grad()
-def _target(value: Value, slow: Value, following: Tensor, margin: Tensor, gamma: float) -> Tensor:
+def _target(value: nn.Module, slow: nn.Module, following: Tensor, margin: Tensor, gamma: float) -> Tensor:
     # the value chooses and its slow copy judges, so that errors of one are not picked as if they were gains
-    chosen = backup(margin, value(following), gamma).argmax(dim=1, keepdim=True)
-    return backup(margin, slow(following), gamma).gather(1, chosen).squeeze(1)
+    chosen = backup(margin, _worst(value(following)), gamma).argmax(dim=1, keepdim=True)
+    return backup(margin, _worst(slow(following)), gamma).gather(1, chosen).squeeze(1)
+
+
+def _worst(values: Tensor) -> Tensor:
+    """(B, n) of (B, n) or (B, n, K)."""
+    return values if values.ndim == 2 else values.amin(dim=2)
 
 
 @torch.no_grad()
-def _follow(slow: Value, value: Value, share: float) -> None:
+def _follow(slow: nn.Module, value: nn.Module, share: float) -> None:
     for old, new in zip(slow.parameters(), value.parameters(), strict=True):
         old.lerp_(new, share)
