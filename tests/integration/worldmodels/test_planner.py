@@ -23,6 +23,7 @@ from foreact.worldmodels.planner.plan import PlannerConfig
 from foreact.worldmodels.planner.policies import ClonedConfig, SamplingPolicy, ScriptedConfig, Situation
 from foreact.worldmodels.planner.proposals import ProposalConfig
 from foreact.worldmodels.planner.risk import RiskConfig, risk_choice
+from foreact.worldmodels.planner.risk_states import StatesConfig, risky_states
 from foreact.worldmodels.planner.timing import PlanTimingConfig, plan_timing, time_plans
 from foreact.worldmodels.scenes import scene, scene_names
 
@@ -66,8 +67,8 @@ def test_all_candidates_of_a_state_meet_the_same_draws(worlds: TaskWorlds) -> No
     assert torch.equal(found[:, 0], found[:, 1])
     assert not torch.equal(found[:, 0, 0], found[:, 0, 1])  # but the futures of one differ
     # what is asked for one world alone is what is asked for it among others
-    alone = oracle.imagine(worlds, np.array([0]), same[:1])
-    assert torch.equal(alone.values[0], found[0, 0])
+    alone = oracle.imagine(worlds, np.array([4]), same[4:5])
+    assert torch.equal(alone.values[0], found[4, 0])
 
 
 def test_measured_clearance_agrees_with_the_simulators_contacts() -> None:
@@ -131,17 +132,30 @@ def test_a_plan_ends_early_where_reality_leaves_its_futures() -> None:
     np.testing.assert_array_equal(right, wrong)  # the control: a fixed length does not notice
 
 
-def test_choosing_by_true_futures_avoids_collisions(tmp_path: Path) -> None:
+def test_planning_by_true_futures_avoids_collisions(tmp_path: Path) -> None:
     config = RiskConfig(
-        out=tmp_path / "risk", states=40, seed=1000, proposals=FEW, oracle_futures=4, judges=4, resamples=200
-    )
+        out=tmp_path / "risk", states=StatesConfig(20), seed=1000, planner=PlannerConfig(proposals=FEW, refine=4),
+        oracle_futures=4, judges=4, resamples=200,
+    )  # fmt: skip
     found = risk_choice(config)
     written = json.loads((tmp_path / "risk" / "risk.json").read_text())
     collision = {name: each["value"] for name, each in written["collision"].items()}
     assert collision["oracle mean"] < 0.6 * min(collision["random"], collision["policy"])
     assert written["progress"]["oracle mean"]["value"] > written["progress"]["random"]["value"]
-    assert [row[0] for row in found.rows] == ["random", "policy", "oracle mean", "oracle CVaR"]
+    assert [row[0] for row in found.rows] == ["random", "policy", "oracle mean"]
     assert (tmp_path / "risk" / "risk.png").stat().st_size > 5000
+
+
+def test_states_of_risk_are_chosen_by_what_is_known_there() -> None:
+    config = StatesConfig(12, left=(0.05, 0.2), clear=0.08)
+    found = risky_states(PASSER, config, ScriptedConfig(), 2, seed=1000)
+    assert found.samples.shape == (12, 2, 16, 4)
+    left = PASSER.cost(found.observed)
+    assert (left > 0.05).all() and (left < 0.2).all()
+    gap = clearance(PASSER, torch.from_numpy(found.observed))
+    assert (gap >= 0.08).all()
+    nearer = risky_states(PASSER, replace(config, clear=0.0), ScriptedConfig(), 2, seed=1000)
+    assert clearance(PASSER, torch.from_numpy(nearer.observed)).min() < 0.08  # the control
 
 
 def test_a_planner_with_the_simulators_futures_helps_a_policy(tmp_path: Path) -> None:
@@ -194,14 +208,18 @@ def test_plans_are_timed(model: Path, tmp_path: Path) -> None:
 
 
 def test_risk_compares_models_with_their_controls(model: Path, tmp_path: Path) -> None:
-    config = RiskConfig(worldmodel=model, out=tmp_path, states=20, seed=1000, proposals=FEW, oracle_futures=2, judges=2)
+    config = RiskConfig(
+        worldmodel=model, out=tmp_path, states=StatesConfig(20), seed=1000,
+        planner=PlannerConfig(proposals=FEW, refine=4), oracle_futures=0, judges=4, resamples=200,
+    )  # fmt: skip
     names = [row[0] for row in risk_choice(config).rows]
-    assert names[4:] == [
-        "one future", "K futures, mean", "K futures, CVaR", "K futures of other chunks", "one future, by heads",
-        "K futures, mean, by heads",
+    assert names[2:] == [
+        "one future", "K futures, mean", "K futures, CVaR", "K futures, mean, contacts dearer",
+        "K futures of other chunks", "one future, by heads", "K futures, CVaR, by heads",
     ]  # fmt: skip
     written = json.loads((tmp_path / "risk.json").read_text())
-    assert {"collision_ratio", "success_against_one_future", "progress_cvar_less_mean"} <= written.keys()
+    assert {"collision_ratio", "success_against_one_future", "progress_of_cvar_less"} <= written.keys()
+    assert written["collision"] == json.loads(json.dumps(risk_choice(config).figures))["collision"]
 
 
 def test_what_cannot_be_compared_is_refused(model: Path, tmp_path: Path) -> None:
@@ -213,6 +231,6 @@ def test_what_cannot_be_compared_is_refused(model: Path, tmp_path: Path) -> None
         closed_loop(ClosedLoopConfig(worldmodel=tmp_path / "nothing", out=tmp_path))
     with pytest.raises(ValueError, match="a model of arm-reach-passer; type scene=arm-reach-passer"):
         closed_loop(ClosedLoopConfig(worldmodel=model, scene="arm-push", out=tmp_path))
-    with pytest.raises(ValueError, match="widen it"):
-        risk_choice(RiskConfig(out=tmp_path, states=30, left=(5.0, 6.0)))
+    with pytest.raises(ValueError, match="widen states.left"):
+        risk_choice(RiskConfig(out=tmp_path, states=StatesConfig(30, left=(5.0, 6.0))))
     assert not list(tmp_path.iterdir())

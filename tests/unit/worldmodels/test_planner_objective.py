@@ -22,7 +22,7 @@ def futures(reward: list[float], weights: list[float], contact: list[float]) -> 
     )
 
 
-PLAIN = {"success": 0.0, "collision": 0.0}
+PLAIN = {"final": 0.0, "success": 0.0, "collision": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,20 @@ def test_the_mean_of_the_worst_by_another_way() -> None:
 def test_a_future_that_may_collide_counts_once_with_and_once_without() -> None:
     given = futures([1.0, 0.0], [0.5, 0.5], [0.5, 0.0])
     # atoms: 1 (0.25), 1 - 4 (0.25), 0 (0.5)
-    mean = Objective(ObjectiveConfig(success=0, collision=4))(given)
-    worst = Objective(ObjectiveConfig(alpha=0.25, success=0, collision=4))(given)
-    half = Objective(ObjectiveConfig(alpha=0.5, success=0, collision=4))(given)
+    mean = Objective(ObjectiveConfig(success=0, final=0, collision=4))(given)
+    worst = Objective(ObjectiveConfig(alpha=0.25, success=0, final=0, collision=4))(given)
+    half = Objective(ObjectiveConfig(alpha=0.5, success=0, final=0, collision=4))(given)
     assert (mean.item(), worst.item(), half.item()) == pytest.approx((-0.5, -3.0, -1.5))
+
+
+def test_a_contact_rarer_than_alpha_counts_one_over_alpha_times_as_much() -> None:
+    """Where nothing else differs, CVaR of a rare contact is the mean with a dearer one."""
+    given = futures([1.0, 1.0, 1.0], [0.2, 0.3, 0.5], [0.5, 0.1, 0.0])
+    worst = Objective(ObjectiveConfig(alpha=0.4, success=0, final=0, collision=4))(given)
+    dearer = Objective(ObjectiveConfig(success=0, final=0, collision=10))(given)
+    assert worst.item() == pytest.approx(1 - 10 * 0.13) == pytest.approx(dearer.item())
+    often = futures([1.0, 1.0, 1.0], [0.2, 0.3, 0.5], [1.0, 1.0, 0.0])  # a contact more likely than alpha: all of it
+    assert Objective(ObjectiveConfig(alpha=0.4, success=0, final=0, collision=4))(often).item() == pytest.approx(-3)
 
 
 def test_what_counts_counts_with_its_weight() -> None:

@@ -41,7 +41,7 @@ class Model:
 
 
 def planner(model: Model, **options: Any) -> Planner:
-    given = {"objective": ObjectiveConfig(), "proposals": PROPOSALS, "refine": 8, "slice": 4} | options
+    given = {"objective": ObjectiveConfig(final=0.0), "proposals": PROPOSALS, "refine": 8, "slice": 4} | options
     return Planner(PlannerConfig(**given), LOW, HIGH, clock=model.clock)
 
 

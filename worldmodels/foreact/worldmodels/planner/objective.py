@@ -35,9 +35,9 @@ class ObjectiveConfig:
 
     alpha: float = 1.0
     reward: float = 1.0
-    final: float = 0.0
-    success: float = 1.0
-    collision: float = 2.0
+    final: float = 1.0
+    success: float = 3.0
+    collision: float = 8.0
     reachability: float = 1.0
     uncertainty: float = 0.0
 

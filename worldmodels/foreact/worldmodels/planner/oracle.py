@@ -34,7 +34,7 @@ class SimulatorOracle:
         scene: The task and what is hidden in it.
         futures: K.
         horizon: T.
-        seed: Of the hidden draws; one seed gives a state's future number k the same draws in every call.
+        seed: Of the hidden draws; one seed gives a world's future number k the same draws in every call.
     """
 
     def __init__(self, scene: Scene, futures: int = 8, horizon: int = 16, seed: int = 0) -> None:
@@ -57,7 +57,7 @@ class SimulatorOracle:
         states, candidates = actions.shape[:2]
         at_once = max(1, MOST_WORLDS // (candidates * self.futures))
         parts = [
-            self._block(worlds, ids[start : start + at_once], actions[start : start + at_once], start)
+            self._block(worlds, ids[start : start + at_once], actions[start : start + at_once])
             for start in range(0, states, at_once)
         ]
         names = ("values", "log_weights", "success", "contact", "reward")
@@ -67,10 +67,10 @@ class SimulatorOracle:
         """Futures of chunks (n, T, A) from where one world is, for a planner."""
         return lambda chunks: self.imagine(worlds, np.array([world]), chunks.numpy()[None])
 
-    def _block(self, worlds: TaskWorlds, ids: np.ndarray, actions: np.ndarray, first: int) -> Futures:
+    def _block(self, worlds: TaskWorlds, ids: np.ndarray, actions: np.ndarray) -> Futures:
         states, candidates, steps, _ = actions.shape
         rows = states * candidates * self.futures
-        number = (first + np.arange(states))[:, None, None] * self.futures + np.arange(self.futures)
+        number = ids[:, None, None] * self.futures + np.arange(self.futures)
         keys = np.broadcast_to(number, (states, candidates, self.futures)).reshape(-1).astype(np.uint64)
         keys = keys + (np.uint64(self.seed) << np.uint64(32))
         hidden = (keyed_draws(keys), *self.scene.hidden)
