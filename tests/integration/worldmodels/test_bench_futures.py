@@ -21,7 +21,7 @@ def test_it_measures_everything_and_goes_on_where_it_stopped(tmp_path: Path, mon
     config = FuturesBenchConfig(
         work=tmp_path / "work", out=tmp_path / "results", scenes=("arm-reach",), models=("linear",), seeds=(1000,),
         optimisation=OptimisationConfig(updates=30), train=48, calibrate=40, test=16, seed=1000, plans=100, risky=0,
-        ranked=0,
+        ranked=0, planned=0, workers=1,
     )  # fmt: skip
     outcome = bench_futures(config)
     figures: Any = outcome.figures
@@ -48,13 +48,19 @@ def test_the_headline_is_that_of_the_worst_scene() -> None:
             "energy_score": codes, "coverage_80": covered, "cvar_error": codes,
         })]  # fmt: skip
 
-    speeds = {"codes": 1.0, "pixels": 2.0, "plan_p99_ms": 3.0}
-    risk = {"risk-0": {"collision_ratio": {"K futures, CVaR": {"value": 0.4}}}}
-    figures = figures_of([*runs("a", 1.5, 0.82), *runs("b", 2.0, 0.77)], speeds, risk, ("a", "b"))
+    speeds = {"codes": 1.0, "rssm": 0.1, "pixels": 2.0, "plan_p99_ms": 3.0}
+    trials = {
+        "risk-0": {"collision_ratio": {"K futures, CVaR": {"value": 0.4}}},
+        "plan-0": {"arms": {"futures": {"gain": 0.2}}},
+        "plan-1": {"arms": {"futures": {"gain": 0.4}}},
+    }
+    figures = figures_of([*runs("a", 1.5, 0.82), *runs("b", 2.0, 0.77)], speeds, trials, ("a", "b"))
     # (3 - 1.5) / (3 - 1) and (3 - 2) / (3 - 1)
     assert figures["energy_score_gap_closed"] == pytest.approx(0.5)
     assert figures["coverage_80"] == 0.77
     assert (figures["cvar_error"], figures["collision_ratio"]) == (2.0, 0.4)
+    assert figures["planner_gain"] == pytest.approx(0.3)
+    assert figures["state_rollouts_over"] == {"rssm": 10.0}
 
 
 @pytest.mark.parametrize(

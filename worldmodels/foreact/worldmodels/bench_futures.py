@@ -6,19 +6,22 @@ goes on where it stopped. Nothing is tuned on its seeds: settings were chosen on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
 from foreact.episodes.ranges import require_at_least
 from foreact.episodes.runfolder import describe_machine, jsonable, write_dated_json, write_json_atomic
+from foreact.sim.workers import worker_processes
 from foreact.worldmodels.bench_futures_figures import Measured, columns, figures_of, rows_of, scored
 from foreact.worldmodels.branch_sets import BranchesConfig, branches, set_path
 from foreact.worldmodels.branches import Branches
 from foreact.worldmodels.branching import HORIZON
 from foreact.worldmodels.checkpoint import load_model
-from foreact.worldmodels.model_scores import energy_floor
+from foreact.worldmodels.model_scores import score_truth
 from foreact.worldmodels.models.codes import CodesConfig
 from foreact.worldmodels.models.flow import FlowConfig
 from foreact.worldmodels.models.mixture import MixtureConfig
@@ -28,11 +31,14 @@ from foreact.worldmodels.models.tdmpc import EmbeddingConfig
 from foreact.worldmodels.pixels.model import PixelModel, PixelModelConfig
 from foreact.worldmodels.pixels.pictures import PictureSpec
 from foreact.worldmodels.pixels.signature import LAST_OF_ROBOT, PixelSignature
+from foreact.worldmodels.planner.closed_loop import Arm, ClosedLoopConfig, closed_loop
 from foreact.worldmodels.planner.risk import RiskConfig, risk_choice
+from foreact.worldmodels.planner.risk_states import StatesConfig
 from foreact.worldmodels.planner.timing import PlanTimingConfig, plan_timing
 from foreact.worldmodels.ranking.command import RankingConfig, ranking
+from foreact.worldmodels.safety.scene_value import SceneValueConfig, train_scene_value
 from foreact.worldmodels.scenes import scene, scene_names
-from foreact.worldmodels.throughput import rollouts_per_cpu_second
+from foreact.worldmodels.throughput import one_thread, rollouts_per_cpu_second
 from foreact.worldmodels.train import AnyModelConfig, WorldModelConfig, train_worldmodel
 from foreact.worldmodels.trainer import OptimisationConfig
 
@@ -49,6 +55,10 @@ MODELS: Mapping[str, AnyModelConfig] = {
     "tdmpc2": EmbeddingConfig(),
 }
 CODES, ONE = "codes", "deterministic"
+ARMS: tuple[Arm, ...] = ("policy", "futures", "guarded", "shuffled", "one-future")
+
+Trial = tuple[str, Mapping[str, object]]
+"""Name and figures."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +79,11 @@ class FuturesBenchConfig:
         seed: Of all sets, of the states that are chosen in and of the starts that are ranked from.
         plans: Timed plans.
         risky: States of the choice by risk; 0 leaves it out.
+        planned: Episodes of each arm of the planner in closed loop, each training seed with its own; 0 leaves it out.
         risk_scene: Where something can be collided with.
         ranked: Episodes of each policy that is ranked; 0 leaves it out.
         ranking_scene: Where policies are ranked.
+        workers: Processes that train, score and try, each with one thread; what is timed is timed alone.
     """
 
     target: str = "futures"
@@ -87,21 +99,25 @@ class FuturesBenchConfig:
     seed: int = 0
     plans: int = 500
     risky: int = 200
+    planned: int = 100
     risk_scene: str = "arm-reach-passer"
     ranked: int = 100
     ranking_scene: str = "arm-push"
+    workers: int = 2
 
     def __post_init__(self) -> None:
         if self.target != "futures":
             raise ValueError(f"target is {self.target!r}, expected futures")
-        require_at_least(self, plans=100, risky=0, ranked=0)
+        require_at_least(self, plans=100, risky=0, planned=0, ranked=0, workers=1)
         if not self.scenes or not self.seeds:
             raise ValueError("bench futures: scenes= and seeds= must name one or more")
         for name in self.scenes:
             scene(name)
         if unknown := set(self.models) - set(MODELS):
             raise ValueError(f"models={sorted(unknown)}: choose from {', '.join(MODELS)}")
-        for name, wanted in (("risky", self.risk_scene), ("ranked", self.ranking_scene)):
+        for name, wanted in (
+            ("risky", self.risk_scene), ("planned", self.risk_scene), ("ranked", self.ranking_scene),
+        ):  # fmt: skip
             if getattr(self, name) and wanted not in self.scenes:
                 raise ValueError(f"{wanted} is not among scenes=; add it, choose another, or type {name}=0")
 
@@ -112,7 +128,7 @@ class FuturesBenchConfig:
 
 
 def bench_futures(config: FuturesBenchConfig, progress: ProgressFn = quiet) -> Outcome:
-    """Make sets, train, score, time and try.
+    """Make sets, train, score, try, and at last, with nothing beside it, time.
 
     Args:
         config: What to measure.
@@ -123,17 +139,33 @@ def bench_futures(config: FuturesBenchConfig, progress: ProgressFn = quiet) -> O
     """
     sets = config.work / "sets"
     sizes = {"train": config.train, "calibrate": config.calibrate, "test": config.test}
-    branches(BranchesConfig(sets, config.scenes, config.seed, **sizes), progress)
-    for name, seed, kind in _trainings(config, config.scenes):
-        _train(config, name, seed, kind, progress)
-    measured = _scores(config, progress)
-    figures = figures_of(measured, _speeds(config, progress), _trials(config, progress), config.scenes)
+    branches(BranchesConfig(sets, config.scenes, config.seed, threads=config.workers, **sizes), progress)
+    with worker_processes(config.workers) as pool:
+        _done(pool, "train", [partial(_train, config, *each) for each in _trainings(config, config.scenes)], progress)
+        scored = _done(pool, "score", [partial(_scores, config, name) for name in config.scenes], progress)
+        trials = _done(pool, "try", list(_trials(config)), progress)
+    measured = [each for of_scene in scored for each in of_scene]
+    figures = figures_of(measured, _speeds(config, progress), dict(trials), config.scenes)
     content = {**figures, "machine": describe_machine(), "config": jsonable(config)}
     path = config.work / "futures.json"
     write_json_atomic(path, content)
     if config.out is not None:
         path = write_dated_json(config.out, "futures", content)
     return Outcome(path, figures, columns(), rows_of(figures))
+
+
+def _done[T](pool: Executor, text: str, jobs: Sequence[Callable[[], T]], progress: ProgressFn) -> list[T]:
+    """What the jobs give, in order, each done with one thread."""
+    futures = [pool.submit(_alone, job) for job in jobs]
+    for count, future in enumerate(as_completed(futures), 1):
+        future.result()  # a failure is told at once
+        progress(count, len(jobs), text)
+    return [future.result() for future in futures]
+
+
+def _alone[T](job: Callable[[], T]) -> T:
+    with one_thread():
+        return job()
 
 
 def model_folder(config: FuturesBenchConfig, name: str, kind: str, seed: int) -> Path:
@@ -148,30 +180,23 @@ def _trainings(config: FuturesBenchConfig, scenes: Sequence[str]) -> Iterator[tu
                 yield name, seed, kind
 
 
-def _train(config: FuturesBenchConfig, name: str, seed: int, kind: str, progress: ProgressFn) -> None:
+def _train(config: FuturesBenchConfig, name: str, seed: int, kind: str) -> None:
     out = model_folder(config, name, kind, seed)
     if (out / "done").exists():
         return
     data = set_path(config.work / "sets", name, "train")
-    told = f"{name} {kind} seed {seed}"
-    train_worldmodel(
-        WorldModelConfig(data, out, MODELS[kind], config.optimisation, seed=seed),
-        lambda done, total, text: progress(done, total, f"{told}: {text}"),
-    )
+    train_worldmodel(WorldModelConfig(data, out, MODELS[kind], config.optimisation, seed=seed))
     (out / "done").touch()
 
 
-def _scores(config: FuturesBenchConfig, progress: ProgressFn) -> list[Measured]:
-    """Figures of every model on the test set of its scene, and of the true futures themselves."""
-    found: list[Measured] = []
-    for name in config.scenes:
-        test = Branches.open(set_path(config.work / "sets", name, "test"))
-        before = Branches.open(set_path(config.work / "sets", name, "calibrate"))
-        found.append(Measured(name, "truth", 0, {"energy_score": energy_floor(test)}))
-        for place, (each, seed, kind) in enumerate(_trainings(config, (name,))):
-            progress(place, len(config.seeds) * len(config.kinds), f"score {name}")
-            model = load_model(model_folder(config, each, kind, seed))
-            found.append(Measured(name, kind, seed, scored(model, test, before)))
+def _scores(config: FuturesBenchConfig, name: str) -> list[Measured]:
+    """Figures of every model on the test set of a scene, and of the true futures themselves."""
+    test = Branches.open(set_path(config.work / "sets", name, "test"))
+    before = Branches.open(set_path(config.work / "sets", name, "calibrate"))
+    found = [Measured(name, "truth", 0, score_truth(test))]
+    for _, seed, kind in _trainings(config, (name,)):
+        model = load_model(model_folder(config, name, kind, seed))
+        found.append(Measured(name, kind, seed, scored(model, test, before)))
     return found
 
 
@@ -203,23 +228,45 @@ def _untrained_pixels(name: str) -> PixelModel:
     return PixelModel(PixelModelConfig(), signature).eval()
 
 
-def _trials(config: FuturesBenchConfig, progress: ProgressFn) -> dict[str, Mapping[str, object]]:
-    """What came of choosing by risk, one entry per training seed, and of ranking policies."""
-    trials: dict[str, Mapping[str, object]] = {}
-    if config.risky:
-        for seed in config.seeds:
-            folders = (model_folder(config, config.risk_scene, kind, seed) for kind in (CODES, ONE))
-            worldmodel, one_future = folders
-            risk = RiskConfig(
-                worldmodel=worldmodel, one_future=one_future, out=config.work / f"risk-{seed}",
-                scene=config.risk_scene, states=config.risky, seed=config.seed,
-            )  # fmt: skip
-            trials[f"risk-{seed}"] = risk_choice(risk, progress).figures
+def _trials(config: FuturesBenchConfig) -> Iterator[Callable[[], Trial]]:
+    """Ranking policies; of each training seed the choice by risk and the planner in closed loop."""
     if config.ranked:
-        folders = tuple(model_folder(config, config.ranking_scene, CODES, seed) for seed in config.seeds)
-        out = config.work / "ranking"
-        rules = RankingConfig(
-            models=folders, out=out, scene=config.ranking_scene, episodes=config.ranked, seed=config.seed
-        )
-        trials["ranking"] = ranking(rules, progress).figures
-    return trials
+        yield partial(_rank, config)
+    for seed in config.seeds:
+        if config.risky:
+            yield partial(_choose, config, seed)
+        if config.planned:
+            yield partial(_plan, config, seed)
+
+
+def _rank(config: FuturesBenchConfig) -> Trial:
+    name = config.ranking_scene
+    models = tuple(model_folder(config, name, CODES, seed) for seed in config.seeds)
+    rules = RankingConfig(
+        models=models, out=config.work / "ranking", scene=name, episodes=config.ranked, seed=config.seed
+    )
+    return "ranking", ranking(rules).figures
+
+
+def _choose(config: FuturesBenchConfig, seed: int) -> Trial:
+    name = config.risk_scene
+    several, one = (model_folder(config, name, kind, seed) for kind in (CODES, ONE))
+    risk = RiskConfig(
+        worldmodel=several, one_future=one, out=config.work / f"risk-{seed}", scene=name,
+        states=StatesConfig(config.risky), seed=config.seed,
+    )  # fmt: skip
+    return f"risk-{seed}", risk_choice(risk).figures
+
+
+def _plan(config: FuturesBenchConfig, seed: int) -> Trial:
+    """Policy, world model and episodes of one seed; the safety value is learned in that model."""
+    name = config.risk_scene
+    several, one = (model_folder(config, name, kind, seed) for kind in (CODES, ONE))
+    safety = config.work / f"safety-{seed}"
+    if not safety.exists():
+        train_scene_value(SceneValueConfig(several, set_path(config.work / "sets", name, "train"), safety, seed=seed))
+    loop = ClosedLoopConfig(
+        worldmodel=several, one_future=one, safety=safety, out=config.work / f"plan-{seed}", scene=name, arms=ARMS,
+        episodes=config.planned, seed=seed, seeds=1,
+    )  # fmt: skip
+    return f"plan-{seed}", closed_loop(loop).figures

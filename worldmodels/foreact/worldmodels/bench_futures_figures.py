@@ -15,6 +15,7 @@ __all__ = ["Measured", "columns", "figures_of", "rows_of", "scored"]
 
 COLUMNS = ("scene", "model", "energy score [cm]", "gap closed", "min ADE [cm]", "covers 80 %", "CVaR error [cm]")
 COLUMNS += ("shuffled actions [cm]",)
+SLOW = ("rssm", "tdmpc2", "flow")
 CAUTIOUS = "K futures, CVaR"
 
 
@@ -51,7 +52,7 @@ def figures_of(
     Args:
         measured: Of every model.
         speeds: Roll-outs per CPU-second by kind, and the time of a plan.
-        trials: Of choosing by risk and of ranking.
+        trials: Of choosing by risk, of planning and of ranking.
         scenes: In order.
     """
     table = {name: _scene_figures([each for each in measured if each.scene == name]) for name in scenes}
@@ -61,6 +62,7 @@ def figures_of(
         for name, trial in trials.items()
         if name.startswith("risk") and trial.get("collision_ratio")
     ]
+    gains = [trial["arms"]["futures"]["gain"] for name, trial in trials.items() if name.startswith("plan")]
     return {
         "energy_score_gap_closed": min(each["gap_closed"] for each in codes),
         "coverage_80": max((each["coverage_80"] for each in codes), key=lambda share: abs(share - 0.8)),
@@ -69,7 +71,9 @@ def figures_of(
         "plan_p99_ms": speeds["plan_p99_ms"],
         "collision_ratio": statistics.fmean(ratios) if ratios else None,
         "ranking_spearman": trials.get("ranking", {}).get("ranking_spearman"),
+        "planner_gain": statistics.fmean(gains) if gains else None,
         "speeds": dict(speeds),
+        "state_rollouts_over": {name: speeds["codes"] / speeds[name] for name in SLOW if name in speeds},
         "scenes": table,
         "trials": dict(trials),
     }
