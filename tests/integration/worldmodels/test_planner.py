@@ -229,7 +229,7 @@ def test_what_cannot_be_compared_is_refused(model: Path, tmp_path: Path) -> None
         ClosedLoopConfig(arms=("oracle",))
     with pytest.raises(ValueError, match=r"no checkpoint in .*nothing"):
         closed_loop(ClosedLoopConfig(worldmodel=tmp_path / "nothing", out=tmp_path))
-    with pytest.raises(ValueError, match="a model of arm-reach-passer; type scene=arm-reach-passer"):
+    with pytest.raises(ValueError, match="a model of arm-reach-passer, not of arm-push"):
         closed_loop(ClosedLoopConfig(worldmodel=model, scene="arm-push", out=tmp_path))
     with pytest.raises(ValueError, match="widen states.left"):
         risk_choice(RiskConfig(out=tmp_path, states=StatesConfig(30, left=(5.0, 6.0))))

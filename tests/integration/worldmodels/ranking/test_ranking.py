@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,17 @@ STEP = 0.02  # [m] at a command of 1
 
 
 class Hand:
-    """Two futures: commands do what they say, or 0.3 of it."""
+    """Two futures: commands do what they say, or a part of it."""
 
     horizon, futures = 16, 2
+
+    def __init__(self, part: float = 0.3) -> None:
+        self.part = part
 
     def imagine(self, context: Tensor, actions: Tensor) -> Futures:
         values = context[:, None, None].repeat(1, 2, 16, 1)
         way = STEP * actions[..., :3].cumsum(1)
-        values[..., HAND] += torch.stack([way, 0.3 * way], 1)
+        values[..., HAND] += torch.stack([way, self.part * way], 1)
         miss = (values[..., HAND] - values[..., GOAL]).norm(dim=-1)
         zeros = torch.zeros_like(miss)
         return Futures(values, torch.full((len(context), 2), 0.5).log(), (miss < 0.02).float(), zeros, zeros)
@@ -100,8 +104,21 @@ def test_imagined_success_is_a_probability_and_knows_faults(stages: dict[int, Cl
         faulty(stages[400], "drunk")
 
 
+def test_what_is_hidden_stays_in_an_imagined_episode(stages: dict[int, ClonedPolicy]) -> None:
+    place, rules = scene("arm-reach"), EpisodeRules(episodes=40, repeats=10)
+    starts = starts_of(place, rules)
+    # one future in two never moves: who is in it never gets there, unless it is drawn anew
+    stuck, drawn = (
+        imagined_success(Hand(0.0), place, starts, stages[400], replace(rules, persistent=each)).mean()
+        for each in (True, False)
+    )
+    free = imagined_success(Hand(1.0), place, starts, stages[400], rules).mean()
+    assert stuck == pytest.approx(free / 2, abs=0.05)
+    assert drawn > 0.8 * free
+
+
 def test_the_command_orders_policies_and_its_control_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "load_model", lambda folder: Hand())
+    monkeypatch.setattr(command, "model_of", lambda folder, task: Hand())
     config = RankingConfig(
         models=(tmp_path / "model",),
         out=tmp_path / "out",

@@ -49,9 +49,16 @@ def test_intervals_are_fishers_and_wider_for_ranks() -> None:
     assert 0.001 < found.permutation_p < 0.5
 
 
+def test_who_says_the_same_of_all_orders_nothing() -> None:
+    found = agreement([0.0] * 5, [0.1, 0.2, 0.3, 0.4, 0.5])
+    assert (found.spearman, found.pearson, found.permutation_p) == (0, 0, 1)
+    # a lone policy that is told apart is left out: then nothing is
+    assert agreement([0, 0, 0, 0, 1], [0.1, 0.2, 0.3, 0.4, 0.5]).left_out[0] == 0
+
+
 @pytest.mark.parametrize(
     ("imagined", "true", "match"),
-    [([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], "4 or more"), ([0.5] * 5, [0.1, 0.2, 0.3, 0.4, 0.5], "all numbers")],
+    [([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], "4 or more"), ([0.1, 0.2, 0.3, 0.4, 0.5], [0.5] * 5, "all true")],
 )
 def test_too_few_or_all_equal_is_refused(imagined: list[float], true: list[float], match: str) -> None:
     with pytest.raises(ValueError, match=match):

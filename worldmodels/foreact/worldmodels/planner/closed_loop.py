@@ -25,11 +25,10 @@ from foreact.worldmodels.planner.episodes import Choice, Choose, Episodes, Reque
 from foreact.worldmodels.planner.execution import ExecutionConfig, calibrated_radii
 from foreact.worldmodels.planner.intervals import Estimate
 from foreact.worldmodels.planner.measures import Told, told_by
-from foreact.worldmodels.planner.objective import ObjectiveConfig
 from foreact.worldmodels.planner.oracle import SimulatorOracle
 from foreact.worldmodels.planner.plan import Imagine, Planner, PlannerConfig
 from foreact.worldmodels.planner.policies import ClonedConfig, PolicyConfig, SamplingPolicy, Situation
-from foreact.worldmodels.planner.sources import from_model, likeliest, shuffled
+from foreact.worldmodels.planner.sources import from_model, likeliest, model_of, shuffled
 from foreact.worldmodels.safety.scene_value import end_penalty, load_scene_value
 from foreact.worldmodels.scenes import Scene, scene
 
@@ -78,9 +77,7 @@ class ClosedLoopConfig:
     seed: int = 0
     seeds: int = 3
     policy: PolicyConfig = field(default_factory=ClonedConfig)
-    planner: PlannerConfig = field(
-        default_factory=lambda: PlannerConfig(objective=ObjectiveConfig(final=1.0, collision=4.0))
-    )
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
     told: Told = "positions"
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     oracle_futures: int = 8
@@ -201,15 +198,7 @@ class _Stage:
 
 
 def _loaded(folder: Path | None, name: str) -> FutureModel | None:
-    from foreact.worldmodels.checkpoint import load_model
-    from foreact.worldmodels.models.signature import SignatureError
-
-    if folder is None:
-        return None
-    model = load_model(folder)
-    if model.signature.task != name:
-        raise SignatureError(f"{folder} is a model of {model.signature.task}; type scene={model.signature.task}")
-    return model
+    return None if folder is None else model_of(folder, name)
 
 
 def _radii(model: FutureModel, branches: Branches, level: float) -> np.ndarray:

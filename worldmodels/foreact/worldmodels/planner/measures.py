@@ -18,7 +18,7 @@ from foreact.sim.tabletop.passer import RADIUS
 from foreact.worldmodels.futures import Futures
 from foreact.worldmodels.scenes import Scene
 
-__all__ = ["Told", "check_told", "clearance", "measured", "told_by"]
+__all__ = ["Told", "clearance", "measured", "told_by"]
 
 Told = Literal["positions", "heads"]
 """What tells rewards, successes and contacts of a model's futures: its imagined positions, or its own heads."""
@@ -30,10 +30,6 @@ SOFT = 0.01  # how far off imagined positions are [m]
 PALM = (TOOL - 0.118, (0.03, 0.09, 0.018))
 HAND = (TOOL - 0.07, (0.031, 0.031, 0.03))  # a cylinder of radius 3.5 cm
 FINGER = (0.02, (0.008, 0.006, 0.036))
-
-
-def check_told(told: Told, scene: Scene) -> None:
-    """Positions tell in every scene how it goes; nothing is refused."""
 
 
 def told_by(told: Told, scene: Scene, futures: Futures) -> Futures:

@@ -5,14 +5,31 @@ Shape letters: n = chunks, K = futures, T = control steps, A = action elements, 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from foreact.worldmodels.checkpoint import load_model
 from foreact.worldmodels.futures import FutureModel, Futures
+from foreact.worldmodels.models.signature import SignatureError
 from foreact.worldmodels.planner.plan import Imagine
 
-__all__ = ["from_model", "likeliest", "rows", "shuffled"]
+__all__ = ["from_model", "likeliest", "model_of", "rows", "shuffled"]
+
+
+def model_of(folder: Path, task: str) -> FutureModel:
+    """A trained model of a task.
+
+    Raises:
+        CheckpointError: Missing, damaged, or not a world model.
+        SignatureError: A model of another task.
+    """
+    model = load_model(folder)
+    if model.signature.task != task:
+        raise SignatureError(f"{folder} is a model of {model.signature.task}, not of {task}; type scene=...")
+    return model
 
 
 def from_model(model: FutureModel, observed: np.ndarray) -> Imagine:

@@ -18,8 +18,8 @@ from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.ranges import require_at_least
 from foreact.episodes.runfolder import write_bytes_atomic, write_json_atomic
 from foreact.episodes.statistics import wilson_interval
-from foreact.worldmodels.checkpoint import load_model
 from foreact.worldmodels.futures import FutureModel, Futures
+from foreact.worldmodels.planner.sources import model_of
 from foreact.worldmodels.ranking.correlation import Agreement, agreement
 from foreact.worldmodels.ranking.episodes import EpisodeRules, imagined_success, simulated_success, starts_of
 from foreact.worldmodels.ranking.policies import FAULTS, CloneConfig, Policy, clone, demonstrate, faulty
@@ -39,6 +39,7 @@ class RankingConfig:
         out: Folder of the figures and the picture.
         episodes: Episodes of each policy, the same starts for all.
         repeats: Imagined episodes from each start.
+        persistent: What is hidden stays in an imagined episode; if not, it is drawn anew with every chunk.
         execute: Steps of a chunk that are executed before the next.
         stages: Updates after which a clone of the expert is kept.
         clones: Training seeds of clones.
@@ -51,6 +52,7 @@ class RankingConfig:
     scene: str = "arm-push"
     episodes: int = 100
     repeats: int = 4
+    persistent: bool = True
     execute: int = 8
     stages: tuple[int, ...] = (100, 300, 600, 1500, 4000)
     clones: int = 2
@@ -86,8 +88,8 @@ def ranking(config: RankingConfig, progress: ProgressFn = quiet) -> Outcome:
         ValueError: A model is missing, damaged or of another scene, or the policies are too few or all alike.
     """
     place = scene(config.scene)
-    models = [load_model(folder) for folder in config.models]
-    rules = EpisodeRules(config.episodes, config.execute, config.repeats, config.seed)
+    models = [model_of(folder, config.scene) for folder in config.models]
+    rules = EpisodeRules(config.episodes, config.execute, config.repeats, config.persistent, config.seed)
     policies = roster(place, config)
     shuffled = [_Shuffled(model, _pool(place, policies, rules), config.seed) for model in models]
     rows = rank_policies(place, [*models, *shuffled], policies, rules, progress)
@@ -98,7 +100,8 @@ def ranking(config: RankingConfig, progress: ProgressFn = quiet) -> Outcome:
     config.out.mkdir(parents=True, exist_ok=True)
     write_json_atomic(path, figures)
     _draw(config, rows, config.out / "ranking.png")
-    return Outcome(path, figures, ("policy", "simulator", *_names(config)), tuple(_text(row, config) for row in rows))
+    lines = (*(_text(row, config) for row in rows), *_summary(found[: len(models)], found[len(models) :]))
+    return Outcome(path, figures, ("policy", "simulator", *_names(config)), lines)
 
 
 def roster(place: Scene, config: RankingConfig) -> dict[str, Policy]:
@@ -190,6 +193,22 @@ def _text(row: RankingRow, config: RankingConfig) -> tuple[str, ...]:
     low, high = wilson_interval(row.solved, config.episodes)
     rates = (f"{rate:.2f}" for rate in row.imagined[: len(config.models)])
     return (row.policy, f"{row.solved / config.episodes:.2f} ({low:.2f} to {high:.2f})", *rates)
+
+
+def _summary(found: Sequence[Agreement], shuffled: Sequence[Agreement]) -> list[tuple[str, ...]]:
+    """Lines below the rates: how each model agrees, and how its control does."""
+
+    def ranked(each: Agreement) -> str:
+        low, high = each.spearman_interval
+        return f"{each.spearman:.2f} ({low:.2f} to {high:.2f})"
+
+    return [
+        ("Spearman (95 %)", "", *map(ranked, found)),
+        ("Pearson", "", *(f"{each.pearson:.2f}" for each in found)),
+        ("MMRV", "", *(f"{each.mmrv:.3f}" for each in found)),
+        ("bias of the rate", "", *(f"{each.bias:+.2f}" for each in found)),
+        ("control: Spearman (95 %)", "", *map(ranked, shuffled)),
+    ]
 
 
 def _draw(config: RankingConfig, rows: Sequence[RankingRow], path: Path) -> None:

@@ -60,11 +60,13 @@ def agreement(imagined: ArrayLike, true: ArrayLike, seed: int = 0, permutations:
         permutations: How many random orders.
 
     Raises:
-        ValueError: The lengths differ, there are fewer than 4 policies, or all rates of a list are equal.
+        ValueError: The lengths differ, there are fewer than 4 policies, or all true rates are equal.
     """
     guess, rates = np.asarray(imagined, float), np.asarray(true, float)
     if guess.shape != rates.shape or guess.ndim != 1 or len(guess) < FEWEST:
         raise ValueError(f"agreement: expected {FEWEST} or more pairs of rates, got {guess.shape} and {rates.shape}")
+    if np.ptp(rates) == 0:
+        raise ValueError(f"agreement: all true rates are {rates[0]}, which is no order; add policies that differ")
     count, rank = len(guess), spearman(guess, rates)
     line = pearson(guess, rates)
     rest = [_without(spearman, guess, rates, index) for index in range(count)]
@@ -84,24 +86,16 @@ def agreement(imagined: ArrayLike, true: ArrayLike, seed: int = 0, permutations:
 
 
 def pearson(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's correlation of two lists of length N.
-
-    Raises:
-        ValueError: All numbers of a list are equal.
-    """
+    """Pearson's correlation of two lists of length N; 0 where one says the same of all, and so knows nothing."""
     a, b = first - first.mean(), second - second.mean()
     scale = math.sqrt(float(a @ a) * float(b @ b))
     if scale == 0:
-        raise ValueError("correlation: all numbers of a list are equal; add policies that differ")
+        return 0.0
     return max(-1.0, min(1.0, float(a @ b) / scale))
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's correlation of the ranks; equal numbers share the mean of theirs.
-
-    Raises:
-        ValueError: All numbers of a list are equal.
-    """
+    """Pearson's correlation of the ranks; equal numbers share the mean of theirs."""
     return pearson(_ranks(first), _ranks(second))
 
 

@@ -28,12 +28,14 @@ class EpisodeRules:
         episodes: B.
         execute: Steps of each chunk that are executed before the next.
         repeats: R, imagined episodes from each start.
+        persistent: What is hidden stays in an imagined episode; if not, it is drawn anew with every chunk.
         seed: Of starts, of hidden parameters and of the futures that are chosen.
     """
 
     episodes: int = 100
     execute: int = 8
     repeats: int = 4
+    persistent: bool = True
     seed: int = 0
 
 
@@ -83,9 +85,11 @@ def imagined_success(
 ) -> np.ndarray:
     """How often the policy solves each episode inside the model, float64 (B,).
 
-    Each repeat follows one future of every chunk, drawn by its probability, and goes on from where that ends. One step
-    whose imagined positions solve the task solves an episode, as in the simulator. The model's own head of success is
-    not asked: far from the actions of its training set it promises too much (docs/methods/policy_ranking.md).
+    Each repeat follows one future of every chunk, drawn by its probability, and goes on from where that ends. What is
+    hidden stays the same for an episode of the simulator; so a repeat draws its chance once, and with it the same code
+    in all chunks for as long as its probability lasts. One step whose imagined positions solve the task solves an
+    episode. The model's own head of success is not asked: far from the actions of its training set it promises too
+    much (docs/methods/policy_ranking.md).
 
     Args:
         model: Imagines chunks of T steps, T >= `rules.execute`.
@@ -102,16 +106,24 @@ def imagined_success(
     generator = torch.Generator().manual_seed(rules.seed)
     seen = torch.from_numpy(starts.observation).repeat_interleave(rules.repeats, 0)
     solved = torch.zeros(len(seen), dtype=torch.bool)
+    chance = _gumbel(len(seen), model.futures, generator)
     for step in range(0, scene.task.limit, rules.execute):
         ahead = min(rules.execute, scene.task.limit - step)
-        futures = _followed(model, seen, policy(seen)[:, : model.horizon], generator)[:, :ahead]
+        chance = chance if rules.persistent else _gumbel(len(seen), model.futures, generator)
+        futures = _followed(model, seen, policy(seen)[:, : model.horizon], chance)[:, :ahead]
         solved |= (scene.short(futures) < 0).any(1)
         seen = futures[:, -1]
     return solved.reshape(-1, rules.repeats).double().mean(1).numpy()
 
 
-def _followed(model: FutureModel, seen: Tensor, chunk: Tensor, generator: torch.Generator) -> Tensor:
+def _gumbel(rows: int, futures: int, generator: torch.Generator) -> Tensor:
+    """Chance for draws among futures, (B R, K)."""
+    return -torch.empty(rows, futures).exponential_(generator=generator).log()
+
+
+def _followed(model: FutureModel, seen: Tensor, chunk: Tensor, chance: Tensor) -> Tensor:
     """One drawn future of each state, (B R, T, O)."""
     futures = model.imagine(seen, chunk)
-    chosen = torch.multinomial(futures.log_weights.exp(), 1, generator=generator)[:, 0]
+    # argmax_k log p_k + g_k is k with probability p_k, and with the same g mostly the same k
+    chosen = (futures.log_weights + chance).argmax(1)
     return futures.values[torch.arange(len(seen)), chosen]
