@@ -18,6 +18,8 @@ from foreact.worldmodels.tensor_folder import CheckpointError, read_description,
 
 __all__ = ["load_model", "read_about", "save_model"]
 
+VERSION = 2  # 1 told outcomes by layers of the predictor
+
 
 def save_model(
     path: Path,
@@ -35,7 +37,12 @@ def save_model(
         tensors: Its state dictionary, the normaliser's numbers among them.
         about: Where it comes from, for people.
     """
-    described = {"model": _fields(config), "signature": _fields(signature), "about": dict(about or {})}
+    described = {
+        "version": VERSION,
+        "model": _fields(config),
+        "signature": _fields(signature),
+        "about": dict(about or {}),
+    }
     write_folder(path, "model", tensors, described)
 
 
@@ -47,10 +54,15 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> TrajectoryMode
         device: Where to put it.
 
     Raises:
-        CheckpointError: Missing, truncated, altered, or not a world model.
+        CheckpointError: Missing, truncated, altered, of another version, or not a world model.
     """
     folder = _model_folder(path)
     described = read_description(folder, "model")
+    if (version := described.get("version", 1)) != VERSION:
+        raise CheckpointError(
+            f"{folder} holds a world model of version {version}, this program reads {VERSION}; "
+            f"train it again: foreact train worldmodel=... data=... out=..."
+        )
     try:
         config = config_from_json(described["model"])
         model = config.build(_signature(described["signature"]))

@@ -34,7 +34,8 @@ class OptimisationConfig:
         learning_rate: Peak of the cosine schedule.
         warmup: Updates until the peak.
         weight_decay: AdamW's.
-        clip: Largest gradient norm.
+        outcome_rate: Learning rate of the outcome network, which is small, over that of the rest.
+        clip: Largest gradient norm of the outcome network, and of the rest.
         ema: Decay of the weights' moving average, which is what is evaluated.
     """
 
@@ -43,6 +44,7 @@ class OptimisationConfig:
     futures: int = 0
     learning_rate: float = 2e-3
     warmup: int = 50
+    outcome_rate: float = 10.0
     weight_decay: float = 1e-4
     clip: float = 1.0
     ema: float = 0.99
@@ -60,7 +62,7 @@ class OptimisationConfig:
 
 @dataclass(frozen=True)
 class UpdateFigures:
-    """What one update did; losses are means over the states of all processes."""
+    """What one update did; losses are means over the states of all processes, the norm is without outcomes."""
 
     step: int
     loss: float
@@ -101,9 +103,11 @@ class Trainer:
             shard_model(self.model)
             shard_model(self.average)
         self._wrapped = self._wrap()
-        self._parameters = [each for each in self.model.parameters() if each.requires_grad]
+        outcomes = list(self.model.outcomes.parameters())
+        own = {id(each) for each in outcomes}
+        rest = [each for each in self.model.parameters() if each.requires_grad and id(each) not in own]
         self._optimiser = torch.optim.AdamW(
-            self._parameters, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
+            [{"params": rest}, {"params": outcomes}], weight_decay=config.weight_decay, foreach=True
         )
 
     def update(self) -> UpdateFigures:
@@ -111,14 +115,15 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.seed * 2_000_003 + self.step)
         batch = self._draw(generator)
         rate = self.config.rate(self.step)
-        for parameters in self._optimiser.param_groups:
-            parameters["lr"] = rate
+        rest, outcomes = self._optimiser.param_groups
+        rest["lr"], outcomes["lr"] = rate, rate * self.config.outcome_rate
         self._optimiser.zero_grad(set_to_none=True)
         terms: dict[str, Tensor] = self._wrapped(
             batch, Draws(generator, self.device, self.group.rank, self.group.world)
         )
         torch.stack(list(terms.values())).sum().backward()
-        norm = _full(nn.utils.clip_grad_norm_(self._parameters, self.config.clip))
+        # apart, so that the outcome network changes nothing about the futures
+        norm, _ = (_full(nn.utils.clip_grad_norm_(each["params"], self.config.clip)) for each in (rest, outcomes))
         self._optimiser.step()
         self._follow()
         self.step += 1
@@ -146,10 +151,11 @@ class Trainer:
                 raise ValueError(f"train: the state at update {state.step} is of another model")
             for key, tensor in held.items():
                 tensor.copy_(_like(whole[key], tensor))
+        parameters = [each for group in self._optimiser.param_groups for each in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _below(state.tensors, "optimiser.").items():
             index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = _like(value, self._parameters[int(index)])
+            moments.setdefault(int(index), {})[key] = _like(value, parameters[int(index)])
         described = self._optimiser.state_dict()
         self._optimiser.load_state_dict({"state": moments, "param_groups": described["param_groups"]})
         self.step = state.step

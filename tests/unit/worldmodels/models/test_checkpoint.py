@@ -53,6 +53,7 @@ def test_a_truncated_model_is_refused(saved: Path) -> None:
     ("change", "message"),
     [
         ({"format": 9}, "not a checkpoint of format 1"),
+        ({"version": 1}, "holds a world model of version 1, .* train it again"),
         ({"model": {"kind": "code"}}, "did you mean: codes"),
         ({"model": {"kind": "copy-last"}}, "weights do not fit"),
         ({"signature": {"task": "point"}}, "does not describe a world model"),

@@ -19,7 +19,6 @@ from foreact.worldmodels.losses.sigreg import random_lines, sigreg
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.ensemble import MeanEnsemble
 from foreact.worldmodels.models.layers import perceptron
-from foreact.worldmodels.models.outcomes import outcome_targets, shared_outcome_errors
 from foreact.worldmodels.models.predictor import (
     Prediction,
     PredictorConfig,
@@ -43,7 +42,6 @@ class LossWeights:
         relaxation: Share of a future that does not pull at the code nearest to it.
         likelihood: -log p of the code nearest to a future.
         sigreg: Latents look like N(0, I).
-        outcomes: Success, contact and reward.
         value: Value of the state.
         uncertainty: Fit of the ensemble; it shares no weights with the rest.
     """
@@ -53,7 +51,6 @@ class LossWeights:
     relaxation: float = 0.05
     likelihood: float = 0.1
     sigreg: float = 0.01
-    outcomes: float = 0.1
     value: float = 0.1
     uncertainty: float = 0.1
 
@@ -205,8 +202,7 @@ class CodesModel(TrajectoryModel):
             drawn = self._imagined(prediction, self._noise(len(targets), draws))
             scores = energy_score(norm.positions(drawn.changes), drawn.log_weights, true)
             terms["energy"] = weights.energy * scores.mean()
-        errors = shared_outcome_errors(shares, prediction.outcomes, outcome_targets(batch, norm))
-        terms["outcomes"] = weights.outcomes * errors
+        terms["outcomes"] = self.outcome_loss(batch, prediction.values, distances.argmin(-1))
         return terms
 
     def _noise(self, states: int, draws: Draws) -> Tensor | None:
@@ -218,12 +214,11 @@ class CodesModel(TrajectoryModel):
     def _imagined(self, prediction: Prediction, noise: Tensor | None) -> Imagined:
         log_weights = F.log_softmax(prediction.logits, -1)
         if self.residual is None or noise is None:
-            return Imagined(prediction.values, log_weights, prediction.outcomes)
+            return Imagined(prediction.values, log_weights)
         count = self.config.samples
         changes = prediction.values[:, :, None] + self.residual(prediction.hidden, noise)
-        outcomes = prediction.outcomes.repeat_interleave(count, 1)
         even = torch.log(torch.tensor(float(count))).item()
-        return Imagined(changes.flatten(1, 2), log_weights.repeat_interleave(count, 1) - even, outcomes)
+        return Imagined(changes.flatten(1, 2), log_weights.repeat_interleave(count, 1) - even)
 
     def _value_error(self, latent: Tensor, batch: Batch) -> Tensor:
         # V(s_0) = mean_m sum_t gamma^t r_t + gamma^T V(s_T), the right side without gradient

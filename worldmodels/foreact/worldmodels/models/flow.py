@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.layers import AdaptiveBlock, perceptron
-from foreact.worldmodels.models.outcomes import OutcomeHead, outcome_targets
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.trajectory import Imagined, TrajectoryModel, even_log_weights
 
@@ -32,7 +31,6 @@ class FlowConfig:
         samples: K.
         steps: Euler steps.
         drawn: True futures of a state that an update trains on.
-        outcome_width: Hidden width of the outcome head.
     """
 
     kind: Literal["flow"] = "flow"
@@ -41,7 +39,6 @@ class FlowConfig:
     samples: int = 8
     steps: int = 5
     drawn: int = 4
-    outcome_width: int = 64
 
     def __post_init__(self) -> None:
         if min(self.width, self.samples, self.steps, self.drawn) < 1:
@@ -71,7 +68,6 @@ class FlowModel(TrajectoryModel):
         self.input = nn.Linear(size, config.width)
         self.blocks = nn.ModuleList(AdaptiveBlock(config.width, config.width) for _ in range(config.depth))
         self.output = nn.Linear(config.width, size)
-        self.outcomes = OutcomeHead(signature, config.outcome_width)
 
     def predict(self, context: Tensor, actions: Tensor) -> Imagined:
         """Samples around one; the noise they start from is the same in every call.
@@ -90,10 +86,10 @@ class FlowModel(TrajectoryModel):
             # x_{t + 1/n} = x_t + v(x_t, t) / n
             values = values + self._velocity(values, moment, condition) / steps
         changes = values.unflatten(-1, self.shape)
-        return Imagined(changes, even_log_weights(changes), self.outcomes(context, actions, changes))
+        return Imagined(changes, even_log_weights(changes))
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Squared error of the velocity on straight paths, and that of the outcome head on true futures.
+        """Squared error of the velocity on straight paths, and that of outcomes on true futures.
 
         Args:
             batch: States of this process, in units.
@@ -108,8 +104,7 @@ class FlowModel(TrajectoryModel):
         moment = draws.uniform(len(end), count, 1)
         # x_t = (1 - t) noise + t y, whose velocity is y - noise
         velocity = self._velocity(torch.lerp(start, end, moment), moment, self._condition(seen, chunk)[:, None])
-        outcomes = self.outcomes.loss(seen, chunk, targets, outcome_targets(batch, norm))
-        return {"flow": (velocity - (end - start)).square().mean(), "outcomes": 0.1 * outcomes}
+        return {"flow": (velocity - (end - start)).square().mean(), "outcomes": self.outcome_loss(batch)}
 
     def _condition(self, context: Tensor, actions: Tensor) -> Tensor:
         return self.condition(torch.cat([context, actions.flatten(1)], 1))

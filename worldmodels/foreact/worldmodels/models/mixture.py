@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.layers import perceptron
-from foreact.worldmodels.models.outcomes import outcome_targets, shared_outcome_errors
 from foreact.worldmodels.models.predictor import Prediction, PredictorConfig, PredictorSizes, build_predictor
 from foreact.worldmodels.models.ridge import Ridge
 from foreact.worldmodels.models.signature import Signature
@@ -77,10 +76,10 @@ class MixtureModel(TrajectoryModel):
             actions: Around one, (B, T, A).
         """
         prediction = self._predicted(context, actions)
-        return Imagined(prediction.values, F.log_softmax(prediction.logits, -1), prediction.outcomes)
+        return Imagined(prediction.values, F.log_softmax(prediction.logits, -1))
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Negative log-likelihood per element, and errors of outcomes, weighted by who is responsible for a future.
+        """Negative log-likelihood per element, and errors of outcomes, told by the component responsible for a future.
 
         Args:
             batch: States of this process, in units.
@@ -92,10 +91,8 @@ class MixtureModel(TrajectoryModel):
         prediction = self._predicted(seen, chunk)
         log_scale = (self.deviation + self.size(prediction.hidden)[..., None, None]).clamp(-4, 4)
         likelihood = mixture_likelihood(prediction.values, log_scale, F.log_softmax(prediction.logits, -1), targets)
-        shares = F.softmax(likelihood.detach(), -1)
         whole = torch.logsumexp(likelihood, -1).mean() / targets[0, 0].numel()
-        outcomes = shared_outcome_errors(shares, prediction.outcomes, outcome_targets(batch, norm))
-        return {"likelihood": -whole, "outcomes": 0.1 * outcomes}
+        return {"likelihood": -whole, "outcomes": self.outcome_loss(batch, prediction.values, likelihood.argmax(-1))}
 
     def _predicted(self, context: Tensor, actions: Tensor) -> Prediction:
         return self.predictor(self.encoder(context), actions, self.ridge(context, actions))

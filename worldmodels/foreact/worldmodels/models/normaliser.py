@@ -73,10 +73,10 @@ class Normaliser(nn.Module):
         """Changes around one, (B, M, T, O); constants are 0."""
         return (futures - context[:, None, None] - self.change_mean) / self.change_scale * self.change_varies
 
-    def values(self, context: Tensor, changes: Tensor) -> Tensor:
-        """Back to units: the observation after each step, (B, K, T, O)."""
+    def values(self, context: Tensor, changes: Tensor, out: Tensor | None = None) -> Tensor:
+        """Back to units: the observation after each step, (B, K, T, O); written to `out`, which may be `changes`."""
         offset = (context[:, None] + self.change_mean)[:, None]
-        return torch.addcmul(offset, changes, self.change_scale * self.change_varies)
+        return torch.addcmul(offset, changes, self.change_scale * self.change_varies, out=out)
 
     def positions(self, changes: Tensor) -> Tensor:
         """Tracked changes in multiples of `unit`, (B, K, T, D): what distances are measured in while fitting."""

@@ -1,6 +1,7 @@
-"""Success, contact and reward of each step: losses for all models, and a head for those that predict only trajectories.
+"""Success, contact and reward of each step, read from the observation after it by a network that all models share.
 
-Shape letters: B = states, K = futures, M = true futures, T = control steps, O = observed elements.
+Shape letters: B = states, M = true futures, K = imagined futures, T = control steps, O = observed elements,
+D = learned distances.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foreact.worldmodels.models.batch import Batch
-from foreact.worldmodels.models.layers import perceptron
 from foreact.worldmodels.models.normaliser import Normaliser
-from foreact.worldmodels.models.predictor import OUTCOMES
-from foreact.worldmodels.models.signature import Signature
 
-__all__ = ["OutcomeHead", "outcome_errors", "outcome_targets", "shared_outcome_errors"]
+__all__ = ["OUTCOMES", "OutcomeNetwork", "outcome_errors", "outcome_targets"]
+
+BLOCK = 2048  # rows
+OUTCOMES = 3  # logits of success and contact, normalised reward
+FAR = 6.0  # deviations beyond which an observation counts as no further off: a spinning cube is no reason for a reward
 
 
 def outcome_targets(batch: Batch, normaliser: Normaliser) -> Tensor:
@@ -35,45 +37,42 @@ def outcome_errors(outcomes: Tensor, targets: Tensor) -> Tensor:
     return (events + reward).mean(-1)
 
 
-def shared_outcome_errors(shares: Tensor, outcomes: Tensor, targets: Tensor) -> Tensor:
-    """Mean over states and true futures of the errors of all futures, weighted.
+class OutcomeNetwork(nn.Module):
+    """A small perceptron on learned distances in space: what matters to most tasks is how far things are apart.
 
     Args:
-        shares: Weights that add up to 1, (B, M, K).
-        outcomes: Of the imagined futures, (B, K, T, 3).
-        targets: Of the true ones, (B, M, T, 3).
-    """
-    every = (*shares.shape, -1, -1)
-    errors = outcome_errors(outcomes[:, None].expand(every), targets[:, :, None].expand(every))
-    return (shares * errors).sum(-1).mean()
-
-
-class OutcomeHead(nn.Module):
-    """Tells outcomes of a step from the context, the action and what is observed after it.
-
-    Args:
-        signature: Sizes.
+        elements: O.
+        distances: D.
         width: Of the hidden layer.
     """
 
-    def __init__(self, signature: Signature, width: int = 64) -> None:
+    def __init__(self, elements: int, distances: int = 8, width: int = 24) -> None:
         super().__init__()
-        elements = len(signature.columns)
-        self.layers = perceptron(2 * elements + len(signature.actions), width, OUTCOMES)
+        self.apart = nn.Linear(elements, 3 * distances)
+        self.hidden = nn.Linear(distances, width)
+        self.told = nn.Linear(width, OUTCOMES)
 
-    def forward(self, context: Tensor, actions: Tensor, changes: Tensor) -> Tensor:
-        """Outcomes of trajectories, (B, K, T, 3).
+    def forward(self, observed: Tensor, normaliser: Normaliser) -> Tensor:
+        """Outcomes after observations, (..., 3).
 
         Args:
-            context: Around one, (B, O).
-            actions: Around one, (B, T, A).
-            changes: Around one, (B, K, T, O).
+            observed: In units, (..., O).
+            normaliser: Whose numbers of contexts put them around one.
         """
-        shape = changes.shape[:3]
-        seen = context[:, None, None].expand(*shape, -1)
-        done = actions[:, None].expand(*shape, -1)
-        return self.layers(torch.cat([seen, done, changes], -1))
+        mean, scale = normaliser.context_mean, normaliser.context_scale
+        low, high = mean - FAR * scale, mean + FAR * scale
+        # W (o - mean) / scale + b without a tensor of (o - mean) / scale
+        weight = self.apart.weight / scale
+        bias = (self.apart.bias - weight @ mean)[:, None]
+        # in blocks that stay in the cache: memory is what takes time
+        blocks = observed.flatten(0, -2).split(BLOCK)
+        outcomes = [self._outcomes(torch.addmm(bias, weight, each.clamp(low, high).T)) for each in blocks]
+        return torch.cat(outcomes, 1).view(OUTCOMES, *observed.shape[:-1]).movedim(0, -1)
 
-    def loss(self, context: Tensor, actions: Tensor, changes: Tensor, targets: Tensor) -> Tensor:
-        """Mean error on true trajectories."""
-        return outcome_errors(self(context, actions, changes), targets).mean()
+    def _outcomes(self, apart: Tensor) -> Tensor:
+        """(3, n) from (3 D, n)."""
+        x, y, z = apart.square().chunk(3)
+        # d_j = |W_j o + b_j|, W_j o in space
+        distances = (x + y + z + 1e-6).sqrt()
+        hidden = F.silu(torch.addmm(self.hidden.bias[:, None], self.hidden.weight, distances))
+        return torch.addmm(self.told.bias[:, None], self.told.weight, hidden)

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from foreact.worldmodels.models.layers import AdaptiveBlock, perceptron
 
-__all__ = ["OUTCOMES", "ChunkPredictor", "PredictorConfig", "PredictorSizes", "Prediction", "build_predictor"]
-
-OUTCOMES = 3  # logits of success and contact, normalised reward
+__all__ = ["ChunkPredictor", "PredictorConfig", "PredictorSizes", "Prediction", "build_predictor"]
 
 
 @dataclass(frozen=True)
@@ -65,13 +63,11 @@ class Prediction(NamedTuple):
     Attributes:
         values: (B, K, F, D).
         logits: Of the codes, (B, K); not normalised.
-        outcomes: (B, K, F, 3), see `OUTCOMES`.
         hidden: What the trunk made of context and chunk, (B, W).
     """
 
     values: Tensor
     logits: Tensor
-    outcomes: Tensor
     hidden: Tensor
 
 
@@ -100,7 +96,6 @@ class ChunkPredictor(nn.Module):
         nn.init.zeros_(self.base.weight)
         nn.init.zeros_(self.base.bias)
         self.apart = nn.Linear(narrow, sizes.steps * sizes.elements, bias=False)
-        self.outcomes = nn.Linear(narrow, sizes.steps * OUTCOMES)
 
     def forward(self, context: Tensor, actions: Tensor, start: Tensor | None = None) -> Prediction:
         """Futures of some states.
@@ -121,8 +116,7 @@ class ChunkPredictor(nn.Module):
         base = self.base(hidden).view(-1, 1, steps, elements)
         base = base if start is None else base + start[:, None]
         values = self.apart(codes).view(-1, count, steps, elements).add_(base)  # in place: memory is what takes time
-        outcomes = self.outcomes(codes).view(-1, count, steps, OUTCOMES)
-        return Prediction(values, self.logits(hidden), outcomes, hidden)
+        return Prediction(values, self.logits(hidden), hidden)
 
     def _codes(self, narrow: Tensor) -> Tensor:
         codes = nn.functional.silu(torch.addcmul(self.code_shift, narrow[:, None], 1 + self.code_scale))

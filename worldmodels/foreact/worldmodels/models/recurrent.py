@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.layers import perceptron
-from foreact.worldmodels.models.outcomes import OutcomeHead, outcome_targets
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.trajectory import Imagined, TrajectoryModel, even_log_weights
 
@@ -36,7 +35,6 @@ class RecurrentConfig:
         drawn: True futures of a state that an update trains on.
         divergence: Weight of the KL divergence.
         free: Divergence per step that costs nothing [nat].
-        outcome_width: Hidden width of the outcome head.
     """
 
     kind: Literal["rssm"] = "rssm"
@@ -47,7 +45,6 @@ class RecurrentConfig:
     drawn: int = 2
     divergence: float = 0.1
     free: float = 0.1
-    outcome_width: int = 64
 
     def __post_init__(self) -> None:
         if min(self.deterministic, self.stochastic, self.width, self.samples, self.drawn) < 1:
@@ -75,7 +72,6 @@ class RecurrentModel(TrajectoryModel):
         self.prior = perceptron(hidden, config.width, 2 * latent)
         self.posterior = perceptron(hidden + elements, config.width, 2 * latent)
         self.decoder = perceptron(hidden + latent, config.width, elements)
-        self.outcomes = OutcomeHead(signature, config.outcome_width)
 
     def predict(self, context: Tensor, actions: Tensor) -> Imagined:
         """Samples around one; the noise is the same in every call.
@@ -96,10 +92,10 @@ class RecurrentModel(TrajectoryModel):
             latent = _sample(self.prior(hidden), noise[step])
             steps.append(self.decoder(torch.cat([hidden, latent], -1)))
         changes = torch.stack(steps, 1).unflatten(0, (-1, count))
-        return Imagined(changes, even_log_weights(changes), self.outcomes(context, actions, changes))
+        return Imagined(changes, even_log_weights(changes))
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Reconstruction, divergence of posterior and prior, and the outcome head on true futures.
+        """Reconstruction, divergence of posterior and prior, and outcomes on true futures.
 
         Args:
             batch: States of this process, in units.
@@ -113,11 +109,10 @@ class RecurrentModel(TrajectoryModel):
         wanted = targets[rows, which].flatten(0, 1)
         noise = draws.normal(len(targets), count, self.horizon, self.config.stochastic).flatten(0, 1)
         errors, divergence = self._filtered(seen, chunk, wanted, noise)
-        outcomes = self.outcomes.loss(seen, chunk, targets, outcome_targets(batch, norm))
         return {
             "reconstruction": errors,
             "divergence": self.config.divergence * divergence,
-            "outcomes": 0.1 * outcomes,
+            "outcomes": self.outcome_loss(batch),
         }
 
     def _filtered(self, context: Tensor, actions: Tensor, wanted: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

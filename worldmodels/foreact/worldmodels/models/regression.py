@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,7 +16,6 @@ from foreact.worldmodels.losses.codes import mean_squares
 from foreact.worldmodels.losses.energy import energy_score
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.layers import perceptron
-from foreact.worldmodels.models.outcomes import OutcomeHead, outcome_errors, outcome_targets
 from foreact.worldmodels.models.predictor import Prediction, PredictorConfig, PredictorSizes, build_predictor
 from foreact.worldmodels.models.ridge import Ridge
 from foreact.worldmodels.models.signature import Signature
@@ -30,11 +30,9 @@ class CopyConfig:
 
     Attributes:
         kind: Its name.
-        outcome_width: Hidden width of the outcome head.
     """
 
     kind: Literal["copy-last"] = "copy-last"
-    outcome_width: int = 64
 
     def build(self, signature: Signature) -> CopyModel:
         """A model with fresh weights."""
@@ -48,12 +46,10 @@ class LinearConfig:
     Attributes:
         kind: Its name.
         ridge: Penalty, relative to the number of states.
-        outcome_width: Hidden width of the outcome head.
     """
 
     kind: Literal["linear"] = "linear"
     ridge: float = 1e-3
-    outcome_width: int = 64
 
     def build(self, signature: Signature) -> LinearModel:
         """A model with fresh weights."""
@@ -70,7 +66,6 @@ class DeterministicConfig:
         latent: Elements that the encoder gives.
         encoder_width: Hidden width of the encoder.
         squares: Weight of squared errors of all elements, beside the mean distance of tracked positions.
-        outcomes: Weight of success, contact and reward.
     """
 
     kind: Literal["deterministic"] = "deterministic"
@@ -78,7 +73,6 @@ class DeterministicConfig:
     latent: int = 64
     encoder_width: int = 256
     squares: float = 0.1
-    outcomes: float = 0.1
 
     def __post_init__(self) -> None:
         if self.predictor.codes != 1:
@@ -99,7 +93,7 @@ class CopyModel(TrajectoryModel):
 
     def __init__(self, config: CopyConfig | LinearConfig, signature: Signature) -> None:
         super().__init__(signature, 1)
-        self.outcomes = OutcomeHead(signature, config.outcome_width)
+        self.config = config
 
     def predict(self, context: Tensor, actions: Tensor) -> Imagined:
         """One future around one.
@@ -109,24 +103,23 @@ class CopyModel(TrajectoryModel):
             actions: Around one, (B, T, A).
         """
         changes = self.changes(context, actions)[:, None]
-        return Imagined(changes, even_log_weights(changes), self.outcomes(context, actions, changes))
+        return Imagined(changes, even_log_weights(changes))
 
     def changes(self, context: Tensor, actions: Tensor) -> Tensor:
         """What changes, around one, (B, T, O); the change of units is (change - mean) / scale."""
         still = -self.normaliser.change_mean / self.normaliser.change_scale
-        return still.expand(len(context), -1, -1)
+        return still.repeat(len(context), 1, 1)
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Only of the outcome head, on true futures.
+        """Only of outcomes.
 
         Args:
             batch: States of this process, in units.
             draws: Not used.
         """
         norm = self.normaliser
-        seen, chunk = norm.context(batch.context), norm.actions(batch.actions)
-        targets = norm.targets(batch.context, batch.futures)
-        return {"outcomes": self.outcomes.loss(seen, chunk, targets, outcome_targets(batch, norm))}
+        changes = self.changes(norm.context(batch.context), norm.actions(batch.actions))[:, None]
+        return {"outcomes": self.outcome_loss(batch, changes, _only(batch))}
 
 
 class LinearModel(CopyModel):
@@ -181,7 +174,7 @@ class DeterministicModel(TrajectoryModel):
             actions: Around one, (B, T, A).
         """
         prediction: Prediction = self.predictor(self.encoder(context), actions, self.ridge(context, actions))
-        return Imagined(prediction.values, F.log_softmax(prediction.logits, -1), prediction.outcomes)
+        return Imagined(prediction.values, F.log_softmax(prediction.logits, -1))
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Mean distance (the energy score of one future), squares, outcomes.
@@ -194,11 +187,14 @@ class DeterministicModel(TrajectoryModel):
         imagined = self.predict(norm.context(batch.context), norm.actions(batch.actions))
         targets = norm.targets(batch.context, batch.futures)
         scores = energy_score(norm.positions(imagined.changes), imagined.log_weights, norm.positions(targets))
-        wanted = outcome_targets(batch, norm)
-        errors = outcome_errors(imagined.outcomes.expand_as(wanted), wanted).mean()
         squares = mean_squares(imagined.changes, targets)
         return {
             "distance": scores.mean(),
             "squares": config.squares * squares.mean(),
-            "outcomes": config.outcomes * errors,
+            "outcomes": self.outcome_loss(batch, imagined.changes, _only(batch)),
         }
+
+
+def _only(batch: Batch) -> Tensor:
+    """Every true future is told to the one that is imagined, (B, M)."""
+    return torch.zeros(batch.futures.shape[:2], dtype=torch.int64, device=batch.futures.device)

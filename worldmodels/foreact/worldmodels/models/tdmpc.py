@@ -14,10 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from foreact.worldmodels.losses.codes import mean_squares
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.layers import MembersLinear, SimNorm, perceptron
-from foreact.worldmodels.models.outcomes import outcome_errors, outcome_targets
-from foreact.worldmodels.models.predictor import OUTCOMES
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.trajectory import Imagined, TrajectoryModel, even_log_weights
 
@@ -73,7 +72,7 @@ class EmbeddingModel(TrajectoryModel):
             MembersLinear(config.members, config.width, config.latent),
             SimNorm(),
         )
-        self.heads = perceptron(config.latent + actions, config.width, OUTCOMES)
+        self.reward = perceptron(config.latent + actions, config.width, 1)
         self.critic = perceptron(config.latent, config.width, 1)
         self.probe = perceptron(config.latent + elements, config.width, elements)
 
@@ -94,11 +93,10 @@ class EmbeddingModel(TrajectoryModel):
         """
         latents = self._rolled(self.encoder(context), actions)
         changes = self._probed(context, latents)
-        outcomes = self._outcomes(latents, actions)
-        return Imagined(changes, even_log_weights(changes), outcomes)
+        return Imagined(changes, even_log_weights(changes))
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Consistency of latents, outcomes, value, and the probe; each against the mean over true futures.
+        """Consistency of latents, reward, value, and the probe; each against the mean over true futures.
 
         Args:
             batch: States of this process, in units.
@@ -113,15 +111,16 @@ class EmbeddingModel(TrajectoryModel):
         weights = config.decay ** torch.arange(self.horizon, device=seen.device, dtype=seen.dtype)
         weights = weights / weights.mean()
         consistency = ((rolled - after).square().mean(-1) * weights).mean()
-        wanted = outcome_targets(batch, norm).mean(1, keepdim=True)
-        outcomes = self._outcomes(rolled, chunk)
-        targets = norm.targets(batch.context, batch.futures).mean(1, keepdim=True)
+        wanted = norm.reward(batch.reward).mean(1, keepdim=True)
+        targets = norm.targets(batch.context, batch.futures)
         probed = self._probed(seen, rolled.detach())
+        nearest = mean_squares(probed.detach(), targets).argmin(-1)
         return {
             "consistency": 20 * consistency,
-            "outcomes": 0.1 * outcome_errors(outcomes, wanted.expand_as(outcomes)).mean(),
+            "reward": 0.1 * (self._rewarded(rolled, chunk) - wanted).square().mean(),
             "value": 0.1 * self._value_error(latent, batch),
-            "probe": (probed - targets).square().mean(),
+            "probe": (probed - targets.mean(1, keepdim=True)).square().mean(),
+            "outcomes": self.outcome_loss(batch, probed, nearest),
         }
 
     def _rolled(self, latent: Tensor, actions: Tensor) -> Tensor:
@@ -138,9 +137,9 @@ class EmbeddingModel(TrajectoryModel):
         seen = context[:, None, None].expand(*latents.shape[:3], -1)
         return self.probe(torch.cat([latents, seen], -1))
 
-    def _outcomes(self, latents: Tensor, actions: Tensor) -> Tensor:
+    def _rewarded(self, latents: Tensor, actions: Tensor) -> Tensor:
         commanded = actions[:, None].expand(*latents.shape[:3], -1)
-        return self.heads(torch.cat([latents, commanded], -1))
+        return self.reward(torch.cat([latents, commanded], -1)).squeeze(-1)
 
     def _value_error(self, latent: Tensor, batch: Batch) -> Tensor:
         discount, steps = self.config.discount, self.horizon

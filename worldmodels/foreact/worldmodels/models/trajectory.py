@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from foreact.worldmodels.futures import Futures
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.normaliser import Normaliser
+from foreact.worldmodels.models.outcomes import OutcomeNetwork, outcome_errors, outcome_targets
 from foreact.worldmodels.models.signature import Signature
 
 __all__ = ["Imagined", "ModelConfig", "TrajectoryModel", "even_log_weights"]
@@ -23,14 +24,12 @@ class Imagined(NamedTuple):
     """A prediction around one.
 
     Attributes:
-        changes: Of the observation since the context, (B, K, T, O).
+        changes: Of the observation since the context, in memory of its own, (B, K, T, O).
         log_weights: (B, K).
-        outcomes: Logits of success and contact, normalised reward, (B, K, T, 3).
     """
 
     changes: Tensor
     log_weights: Tensor
-    outcomes: Tensor
 
 
 class TrajectoryModel(nn.Module, ABC):
@@ -45,6 +44,7 @@ class TrajectoryModel(nn.Module, ABC):
         super().__init__()
         self.signature, self.horizon, self.futures = signature, signature.horizon, futures
         self.normaliser = Normaliser(signature)
+        self.outcomes = OutcomeNetwork(len(signature.columns))
 
     def prepare(self, data: Batch) -> None:
         """Take from all training data what is not learned by descent: the normaliser's numbers."""
@@ -68,6 +68,22 @@ class TrajectoryModel(nn.Module, ABC):
             draws: Random numbers of this update.
         """
 
+    def outcome_loss(self, batch: Batch, changes: Tensor | None = None, nearest: Tensor | None = None) -> Tensor:
+        """Error of the outcome network; no gradient of it reaches the futures.
+
+        Args:
+            batch: States of this process; from their true futures it learns what follows from what.
+            changes: Imagined futures around one, (B, K, T, O); from them it learns how far those are to be believed.
+            nearest: The imagined future that each true one is told to, (B, M).
+        """
+        wanted = outcome_targets(batch, self.normaliser)
+        known = outcome_errors(self.outcomes(batch.futures, self.normaliser), wanted).mean()
+        if changes is None or nearest is None:
+            return known
+        told = self.outcomes(self.normaliser.values(batch.context, changes.detach()), self.normaliser)
+        told = told.gather(1, nearest[:, :, None, None].expand_as(wanted))
+        return known + outcome_errors(told, wanted).mean()
+
     def forward(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """The losses: what wrappers for several processes call."""
         return self.losses(batch, draws)
@@ -85,10 +101,13 @@ class TrajectoryModel(nn.Module, ABC):
         self.signature.check(context, actions)
         seen = self.normaliser.context(context)
         imagined = self.predict(seen, self.normaliser.actions(actions))
-        outcomes, scale = imagined.outcomes, self.normaliser.reward_scale
+        # in their place: new memory would take a third of the time
+        place = None if imagined.changes.requires_grad else imagined.changes
+        values = self.normaliser.values(context, imagined.changes, out=place)
+        outcomes, scale = self.outcomes(values, self.normaliser), self.normaliser.reward_scale
         events = torch.sigmoid(outcomes[..., :2])
         return Futures(
-            values=self.normaliser.values(context, imagined.changes),
+            values=values,
             log_weights=imagined.log_weights,
             success=events[..., 0],
             contact=events[..., 1],

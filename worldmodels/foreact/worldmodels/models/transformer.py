@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from foreact.worldmodels.models.layers import AdaptiveBlock, perceptron
-from foreact.worldmodels.models.predictor import OUTCOMES, Prediction, PredictorConfig, PredictorSizes
+from foreact.worldmodels.models.predictor import Prediction, PredictorConfig, PredictorSizes
 
 __all__ = ["CausalBlock", "TransformerPredictor"]
 
@@ -67,7 +67,6 @@ class TransformerPredictor(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.logits = nn.Linear(width, config.codes)
         self.values = nn.Linear(width, sizes.elements)
-        self.outcomes = nn.Linear(width, OUTCOMES)
 
     def forward(self, context: Tensor, actions: Tensor, start: Tensor | None = None) -> Prediction:
         """Futures of some states.
@@ -85,7 +84,7 @@ class TransformerPredictor(nn.Module):
         hidden = self.norm(tokens).mean(1)
         parted = self._parted(tokens, condition)
         values = self.values(parted) if start is None else self.values(parted) + start[:, None]
-        return Prediction(values, self.logits(hidden), self.outcomes(parted), hidden)
+        return Prediction(values, self.logits(hidden), hidden)
 
     def _parted(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Tokens of each code at the predicted steps, (B, K, F, W)."""
