@@ -50,6 +50,21 @@ def test_labels_that_do_not_fit_are_refused() -> None:
         fit_margin(torch.zeros(5, 2), torch.ones(4, dtype=torch.bool), config, 0)
 
 
+def test_a_bounded_margin_falls_by_so_much_per_step_and_a_free_one_leaps() -> None:
+    latents = torch.linspace(-3.0, 6.0, 901)[:, None]
+    failed = latents[:, 0] < 0
+    places = torch.tensor([[-2.0], [-0.5], [0.5], [2.0]])
+    bounded = fit_margin(latents, failed, MarginConfig(width=16, updates=250, slope=0.2), 0, step=0.5)(places)
+    # 0.2 over a step of 0.5: l = 0.4 z, level 0 where the labels change
+    assert torch.allclose(bounded, 0.4 * places[:, 0], atol=0.1)
+    free = fit_margin(latents, failed, MarginConfig(width=16, updates=250), 0)(places)
+    assert free[1] < -0.9 and free[2] > 0.9
+    # the rarer class does not push level 0 away from itself
+    rare = latents[:, 0] < -2.5
+    margins = fit_margin(latents, rare, MarginConfig(width=16, updates=100, slope=0.2), 0, step=0.5)(latents)
+    assert int((margins < 0).sum()) == int(rare.sum())
+
+
 def test_the_conformal_limit_is_the_right_order_statistic() -> None:
     scores = np.arange(1.0, 20.0)  # 19 episodes: ceil(20 * .9) = 18
     assert conformal_limit(scores, 0.1) == 18

@@ -5,6 +5,7 @@ Every stage of every seed leaves one file when it is done; a run that was killed
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
-from foreact.episodes.runfolder import RunFolder, write_json_atomic
+from foreact.episodes.runfolder import RunFolder, describe_machine, jsonable, write_dated_json, write_json_atomic
 from foreact.worldmodels.safety.figures import rows, summary
 from foreact.worldmodels.safety.latent import LatentConfig
 from foreact.worldmodels.safety.learning import LearnConfig
+from foreact.worldmodels.safety.margin import MarginConfig
 from foreact.worldmodels.safety.value import ValueConfig
 
 __all__ = ["SafetyBenchConfig", "bench"]
@@ -24,8 +26,12 @@ PIXELS = LearnConfig(
     episodes=1500,
     steps=12,
     horizon=8,
-    latent=LatentConfig(latent=12, members=3, width=128, updates=1300, batch=96, learning_rate=5e-3, refine=1500),
-    delta=0.8,
+    latent=LatentConfig(latent=32, members=3, width=128, updates=2000, batch=96, learning_rate=5e-3, refine=2000),
+    # pictures are read with errors of centimetres: a margin that tells them apart, and no sums over 1000 steps of them
+    margin=MarginConfig(batch=512, slope=0.5),
+    value=ValueConfig(last_gamma=0.985),
+    delta=0.6,
+    gain=0.25,
 )
 # what is not known is imagined only, and rare there
 UNKNOWN = LearnConfig(beyond=10, value=ValueConfig(failing=0.25))
@@ -39,6 +45,7 @@ class SafetyBenchConfig:
     Attributes:
         target: `safety`.
         out: Run folder; one that holds the same run is continued.
+        results: Folder of the dated results file; None writes none.
         stages: What is tried: `state`, `pixels`, `unknown`.
         seeds: Training seeds; starts, goals and drives differ with them too.
         grid: Points along each axis of the car's grid.
@@ -52,6 +59,7 @@ class SafetyBenchConfig:
 
     target: str = "safety"
     out: Path = Path("runs/bench-safety")
+    results: Path | None = None
     stages: tuple[str, ...] = ("state", "pixels", "unknown")
     seeds: tuple[int, ...] = (0, 1, 2)
     grid: int = 60
@@ -94,7 +102,7 @@ def bench(config: SafetyBenchConfig, progress: ProgressFn = quiet) -> Outcome:
     from foreact.worldmodels.safety.stages import STAGES, solved
 
     torch.set_num_threads(1)
-    RunFolder.resume_or_create(config.out, "bench-safety", config, config.seeds[0])
+    RunFolder.resume_or_create(config.out, "bench-safety", dataclasses.replace(config, results=None), config.seeds[0])
     solutions = solved(config)
     stages = [(seed, name) for seed in config.seeds for name in config.stages]
     found: dict[str, list[Any]] = {name: [] for name in config.stages}
@@ -105,6 +113,9 @@ def bench(config: SafetyBenchConfig, progress: ProgressFn = quiet) -> Outcome:
     progress(len(stages), len(stages), "done")
     figures = {**solutions.figures, **summary(found)}
     write_json_atomic(config.out / "figures.json", figures)
+    if config.results is not None:
+        measured = {**figures, "machine": describe_machine(), "config": jsonable(config)}
+        write_dated_json(config.results, "safety", measured)
     draw_values(config.out, solutions, config.seeds[0])
     return Outcome(config.out, figures, COLUMNS, rows(figures))
 

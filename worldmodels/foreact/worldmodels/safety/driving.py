@@ -13,10 +13,14 @@ import numpy as np
 from foreact.worldmodels.safety.latent import Transitions
 from foreact.worldmodels.safety.systems import DubinsCar, wrapped
 
-__all__ = ["Driven", "Drives", "Guard", "drive", "pursue", "random_drives", "wander"]
+__all__ = ["Driven", "Drives", "Guard", "Guarding", "drive", "pursue", "random_drives", "wander"]
 
-Guard = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""States (N, 3) and proposed actions (N, 1) to actions (N, 1) and which were replaced, bool (N,)."""
+Guard = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Numbers of episodes (N,), their states (N, 3) and proposed actions (N, 1) to actions (N, 1) and which were replaced,
+bool (N,)."""
+
+Guarding = Callable[[int], Guard]
+"""A guard that remembers nothing yet, of so many episodes."""
 
 Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """States (E, 3) and goals (E, 2) to actions (E, 1)."""
@@ -152,7 +156,7 @@ def drive(
     starts: np.ndarray,
     goals: np.ndarray,
     policy: Policy,
-    guard: Guard | None = None,
+    guarding: Guarding | None = None,
     steps: int = 60,
     generator: np.random.Generator | None = None,
 ) -> Driven:
@@ -163,19 +167,20 @@ def drive(
         starts: (E, 3).
         goals: (E, 2).
         policy: Proposes.
-        guard: Decides; None lets everything through.
+        guarding: Decides; None lets everything through.
         steps: T.
         generator: Of the car's noise.
     """
     states, count = starts.copy(), len(starts)
     running, reached, violated = np.ones(count, bool), np.zeros(count, bool), car.margin(starts) < 0
+    guard = guarding(count) if guarding else None
     seen, ran, replaced = [], [], []
     for _ in range(steps):
         actions, intervened = policy(states, goals), np.zeros(count, bool)
         rows = np.flatnonzero(running)
         if guard is not None and len(rows):
             actions = actions.copy()
-            actions[rows], intervened[rows] = guard(states[rows], actions[rows])
+            actions[rows], intervened[rows] = guard(rows, states[rows], actions[rows])
         seen.append(states.copy())
         ran.append(running.copy())
         replaced.append(intervened)

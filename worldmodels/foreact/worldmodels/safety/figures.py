@@ -113,7 +113,7 @@ def rows(figures: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
     return (*table, *(_unknown_rows(figures["unknown"]) if "unknown" in figures else ()))
 
 
-CONTROLS = {"margin_only": "margin only", "low_gamma": "low gamma", "none": "no filter"}
+CONTROLS = {"margin_only": "margin only", "low_gamma": "low gamma", "one_picture": "one picture", "none": "no filter"}
 
 
 def _learned_rows(kind: str, own: Mapping[str, Any]) -> list[tuple[str, str, str]]:

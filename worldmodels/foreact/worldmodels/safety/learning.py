@@ -40,6 +40,7 @@ class LearnConfig:
         margin: l.
         value: V.
         delta: What the filter asks of V, which lies in [-1, 1].
+        gain: What the newest observation counts when it drives; the rest is what was expected from those before.
     """
 
     episodes: int = 2000
@@ -50,6 +51,7 @@ class LearnConfig:
     margin: MarginConfig = field(default_factory=MarginConfig)
     value: ValueConfig = field(default_factory=ValueConfig)
     delta: float = 0.3
+    gain: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ def fit_world(car: DubinsCar, drives: Drives, observe: Observe, config: LearnCon
     frames = observe(drives.every())
     model = fit_latent(drives.transitions(frames, config.horizon), config.latent, seed)
     data = drives.transitions(frames)
-    latents = encode_all(model, data.before)
+    latents, following = encode_all(model, frames)[torch.from_numpy(data.paths.T)]
     failed = torch.from_numpy(car.margin(drives.every()[data.paths[:, 0]]) < 0)
-    margin = fit_margin(latents, failed, config.margin, seed)
+    step = (following - latents).norm(dim=1).mean().item()
+    margin = fit_margin(latents, failed, config.margin, seed, step)
     choices = torch.from_numpy(car.actions.astype(np.float32))
     return World(model, margin, latents, torch.from_numpy(data.actions[:, 0]), choices, config)
 

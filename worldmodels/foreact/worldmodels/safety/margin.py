@@ -1,7 +1,8 @@
 """Failure margin l(z), learned from labels: negative where something has failed.
 
 Source: Nakamura, Peters and Bajcsy 2025, "Generalizing safety beyond collision-avoidance via latent-space reachability
-analysis" (2502.00935), section IV. Shape letters: B = batch, N = samples, Z = latent elements.
+analysis" (2502.00935), section IV; the bound on its slope: Gulrajani et al. 2017, "Improved training of Wasserstein
+GANs" (1704.00028), here from above only. Shape letters: B = batch, N = samples, Z = latent elements.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ class MarginConfig:
         updates: Of gradient descent.
         batch: Samples per update, half of each class.
         learning_rate: Peak; half a cosine follows.
+        slope: Most that l may change over one control step of mean length; 0 for no bound.
+        penalty: Weight of what exceeds the bound.
     """
 
     width: int = 64
     updates: int = 2000
     batch: int = 256
     learning_rate: float = 1e-2
+    slope: float = 0.0
+    penalty: float = 10.0
 
 
 class Margin(nn.Module):
@@ -68,14 +73,18 @@ def hinge(margins: Tensor, failed: Tensor) -> Tensor:
     return F.relu(1 - margins[~failed]).mean() + F.relu(1 + margins[failed]).mean()
 
 
-def fit_margin(latents: Tensor, failed: Tensor, config: MarginConfig, seed: int) -> Margin:
+def fit_margin(latents: Tensor, failed: Tensor, config: MarginConfig, seed: int, step: float = 1.0) -> Margin:
     """Fit the margin to labelled latents.
+
+    Without a bound on its slope l leaps from -1 to 1 within the width of an error; with one it tells how far away
+    failure is, and a filter can ask for more than none.
 
     Args:
         latents: (N, Z).
         failed: bool (N,).
         config: How.
         seed: Of weights and batches.
+        step: Mean distance between the latents of two control steps; what a bounded slope is measured by.
 
     Raises:
         ValueError: Labels do not fit the latents, or one class is missing.
@@ -90,12 +99,39 @@ def fit_margin(latents: Tensor, failed: Tensor, config: MarginConfig, seed: int)
     classes = [torch.nonzero(failed).squeeze(1), torch.nonzero(~failed).squeeze(1)]
     if not all(len(rows) for rows in classes):
         raise ValueError("margin: labels of one class only; give samples that failed and samples that did not")
-    half = config.batch // 2
-    labels = torch.arange(2 * half) < half
     for _ in range(config.updates):
-        drawn = [rows[torch.randint(0, len(rows), (half,), generator=generator)] for rows in classes]
         optimiser.zero_grad(set_to_none=True)
-        hinge(model.layers(latents[torch.cat(drawn)]).squeeze(-1), labels).backward()
+        if config.slope:
+            rows = torch.randint(0, len(latents), (config.batch,), generator=generator)
+            _bounded(model, latents[rows], failed[rows], config, step).backward()
+        else:
+            _steep(model, latents, classes, config.batch // 2, generator).backward()
         optimiser.step()
         schedule.step()
+    if config.slope:
+        _level(model, latents, int(failed.sum()))
     return model.eval()
+
+
+def _steep(model: Margin, latents: Tensor, classes: list[Tensor], half: int, generator: torch.Generator) -> Tensor:
+    drawn = [rows[torch.randint(0, len(rows), (half,), generator=generator)] for rows in classes]
+    return hinge(model.layers(latents[torch.cat(drawn)]).squeeze(-1), torch.arange(2 * half) < half)
+
+
+def _bounded(model: Margin, latents: Tensor, failed: Tensor, config: MarginConfig, step: float) -> Tensor:
+    # every sample counts alike: with a bound, the rarer class would push level 0 away from itself
+    latents = latents.clone().requires_grad_()
+    margins = model.layers(latents).squeeze(-1)
+    (slopes,) = torch.autograd.grad(margins.sum(), latents, create_graph=True)
+    # mean max(0, 1 -+ l) + w mean max(0, |dl/dz| step / slope - 1)^2
+    excess = F.relu(slopes.norm(dim=1) * step / config.slope - 1)
+    return F.relu(1 + torch.where(failed, margins, -margins)).mean() + config.penalty * (excess**2).mean()
+
+
+@torch.no_grad()
+def _level(model: Margin, latents: Tensor, failed: int) -> None:
+    """Put level 0 where as many latents lie below it as have failed."""
+    margins = model.layers(latents).squeeze(-1).sort().values
+    last = model.layers[-1]
+    assert isinstance(last, nn.Linear)
+    last.bias -= margins[failed - 1 : failed + 1].mean()

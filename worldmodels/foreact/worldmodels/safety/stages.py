@@ -152,7 +152,9 @@ def _driven(
     }
     if near is not None:
         filters["low_gamma"] = near.filter(learn.delta)
-    guards = {name: guard_of(parts.model, each, observe) for name, each in filters.items()}
+    guards = {name: guard_of(parts.model, each, observe, learn.gain) for name, each in filters.items()}
+    if learn.gain < 1:
+        guards["one_picture"] = guard_of(parts.model, filters["filter"], observe)
     chase, wander = chasing(CAR, seed), wandering(CAR, seed)
     noisy = chasing(dataclasses.replace(CAR, heading_noise=NOISE), seed)
     runs = {

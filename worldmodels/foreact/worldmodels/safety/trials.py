@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from foreact.episodes.outcome import JSON
-from foreact.worldmodels.safety.driving import GOAL_RADIUS, Driven, Guard, drive, pursue, wander
+from foreact.worldmodels.safety.driving import GOAL_RADIUS, Driven, Guard, Guarding, drive, pursue, wander
 from foreact.worldmodels.safety.filter import SafetyFilter
 from foreact.worldmodels.safety.grid import Solution, overlap
 from foreact.worldmodels.safety.latent import LatentModel, encode_all
 from foreact.worldmodels.safety.learning import Observe
 from foreact.worldmodels.safety.systems import DubinsCar
+from foreact.worldmodels.safety.tracking import Tracker
 
 __all__ = ["Course", "around", "course_across", "driven_figures", "guard_of", "set_figures", "values_on"]
 
@@ -93,15 +94,29 @@ def around(angle: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def guard_of(model: LatentModel, safety: SafetyFilter, observe: Observe) -> Guard:
-    """A filter that sees states as they are observed."""
+def guard_of(model: LatentModel, safety: SafetyFilter, observe: Observe, gain: float = 1.0) -> Guarding:
+    """A filter that sees states as they are observed.
 
-    def guard(states: np.ndarray, proposed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        latents = encode_all(model, observe(states))
-        found = safety(latents, torch.from_numpy(proposed.astype(np.float32)))
-        return found.actions.numpy().astype(float), found.intervened.numpy()
+    Args:
+        model: Encodes what is observed.
+        safety: Decides.
+        observe: What is seen of a state.
+        gain: What the newest observation counts; the rest is what was expected from those before.
+    """
 
-    return guard
+    def guarding(count: int) -> Guard:
+        tracker = Tracker(model, count, gain)
+
+        def guard(rows: np.ndarray, states: np.ndarray, proposed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            episodes = torch.from_numpy(rows)
+            latents = tracker.see(episodes, encode_all(model, observe(states)))
+            found = safety(latents, torch.from_numpy(proposed.astype(np.float32)))
+            tracker.act(episodes, latents, found.actions)
+            return found.actions.numpy().astype(float), found.intervened.numpy()
+
+        return guard
+
+    return guarding
 
 
 @torch.no_grad()
@@ -150,19 +165,19 @@ def driven_figures(driven: Driven, solution: Solution) -> dict[str, JSON]:
     return found
 
 
-Drive = Callable[[Course, Guard | None], Driven]
+Drive = Callable[[Course, Guarding | None], Driven]
 
 
 def chasing(car: DubinsCar, seed: int) -> Drive:
     """Drives a course with the policy that goes straight for the goal."""
-    return lambda course, guard: drive(
-        car, course.starts, course.goals, pursue(car), guard, generator=np.random.default_rng([seed, 1])
+    return lambda course, guarding: drive(
+        car, course.starts, course.goals, pursue(car), guarding, generator=np.random.default_rng([seed, 1])
     )
 
 
 def wandering(car: DubinsCar, seed: int) -> Drive:
     """Drives a course with random actions, the same ones with every guard."""
-    return lambda course, guard: drive(
-        car, course.starts, course.goals, wander(np.random.default_rng([seed, 2])), guard,
+    return lambda course, guarding: drive(
+        car, course.starts, course.goals, wander(np.random.default_rng([seed, 2])), guarding,
         generator=np.random.default_rng([seed, 3]),
     )  # fmt: skip
