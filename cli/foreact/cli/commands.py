@@ -33,7 +33,21 @@ COMMANDS: tuple[Command, ...] = (
         "record",
         "Record scripted demonstrations into an episode store.",
         "foreact record tasks=[reach,push] episodes=50 out=data/r",
+        positional=("target",),
         options=("seed",),
+        variants={
+            "scenes": Command(
+                "record",
+                "foreact.sim.still.record",
+                "RecordScenesConfig",
+                "record_scenes",
+                "Draw many scenes in colours, depth, segments and classes, to learn seeing from.",
+                "foreact record scenes scenes=4096 out=data/scenes",
+                positional=("target",),
+                options=("seed", "device"),
+                conf="record-scenes",
+            )
+        },
     ),
     FORK,
     Command(
