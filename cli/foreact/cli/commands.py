@@ -36,6 +36,7 @@ COMMANDS: tuple[Command, ...] = (
         positional=("target",),
         options=("seed",),
         variants={
+            "demonstrations": None,
             "scenes": Command(
                 "record",
                 "foreact.sim.still.record",

@@ -42,6 +42,7 @@ class RecordConfig:
         segmentation: Also record geom ids of every pixel.
         workers: Processes.
         device: Where to draw: cpu or cuda:0.
+        target: `demonstrations`.
 
     Raises:
         ValueError: A value is out of range; the message names it.
@@ -62,8 +63,10 @@ class RecordConfig:
     segmentation: bool = False
     workers: int = 2
     device: str = "cpu"
+    target: str = "demonstrations"
 
     def __post_init__(self) -> None:
+        _require(self.target == "demonstrations", "target", self.target, "demonstrations")
         _require(1 <= self.episodes < INDEX_LIMIT, "episodes", self.episodes, f"1 to {INDEX_LIMIT - 1}")
         _require(0 <= self.seed < SEED_LIMIT, "seed", self.seed, f"0 to {SEED_LIMIT - 1}")
         _require(self.split in get_args(Split), "split", self.split, " or ".join(get_args(Split)))
