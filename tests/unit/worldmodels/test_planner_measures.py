@@ -73,7 +73,10 @@ def test_positions_tell_how_things_are_moved() -> None:
     assert push.success.item() == pytest.approx(1 / (1 + np.e), abs=1e-5)
     assert push.reward.item() == pytest.approx(0.7 * near(0.04) + 0.3, abs=1e-4)
     ahead = told("arm-push", goal_x=0.04, cube_z=0.02, hand_x=0.05, hand_z=0.02)
-    assert ahead.reward.item() == pytest.approx(0.7 * near(0.04) + 0.3 * near(0.1), abs=1e-4)
+    # on the wrong side: 10 cm up, 10 across, 10 down; from above the beginning only down
+    assert ahead.reward.item() == pytest.approx(0.7 * near(0.04) + 0.3 * near(0.3), abs=1e-4)
+    above = told("arm-push", goal_x=0.04, cube_z=0.02, hand_x=-0.05, hand_z=0.12)
+    assert above.reward.item() == pytest.approx(0.7 * near(0.04) + 0.3 * near(0.1), abs=1e-4)
     # a cube 1 cm above what counts as lifted, the hand 2 cm over it
     lift = told("arm-lift", cube_z=0.13, hand_z=0.15)
     assert lift.success.item() == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-5)

@@ -24,6 +24,7 @@ from foreact.sim.hidden import (
     weak_commands,
 )
 from foreact.sim.tabletop import TASKS
+from foreact.sim.tabletop.experts import TRAVEL
 from foreact.sim.tabletop.passer import PASSER, touched
 from foreact.sim.tabletop.scenes import CUBE
 from foreact.sim.tabletop.tasks import CARRIED, NEAR_GOAL, PULLED, length
@@ -38,6 +39,7 @@ SERVOS = ("joint1", "joint2", "joint4")
 MOTION = (0, 1, 2)
 REACHED = 0.02  # [m]
 BEHIND = 0.05  # how far behind a cube a push begins [m]
+LOOSE = 0.03  # how far the hand may be off that in the plane [m]
 HOOK = (0.024, 0.0, -0.005)  # where fingers pull, from the middle of the bar [m]
 ACTIONS = ("dx", "dy", "dz", "jaws")
 
@@ -69,7 +71,7 @@ class Scene:
         tracked: Numbers of the elements that futures are judged by [m].
         cost: What is left to do.
         short: How much of it must go until the task is solved, below 0 from then on.
-        approach: How far the hand is from where it can begin; None where it has nothing to move but itself.
+        approach: The hand's way to where it can begin; None where it has nothing to move but itself.
     """
 
     name: str
@@ -170,13 +172,8 @@ def _push(name: str) -> Scene:
     def left(seen: Any) -> Any:
         return length(seen[..., 37:39] - seen[..., 24:26])
 
-    def approach(seen: Any) -> Any:
-        way = (seen[..., 37:39] - seen[..., 24:26]) / (left(seen)[..., None] + 1e-6)
-        off = seen[..., 24:26] - BEHIND * way - seen[..., 18:20]
-        return ((off**2).sum(-1) + (CUBE - seen[..., 20]) ** 2) ** 0.5
-
     judged = ("cube_x", "cube_y", "cube_z")
-    return _scene(name, parts, columns, judged, left, lambda seen: left(seen) - NEAR_GOAL, approach)
+    return _scene(name, parts, columns, judged, left, lambda seen: left(seen) - NEAR_GOAL, _behind_cube)
 
 
 def _lift(name: str) -> Scene:
@@ -253,6 +250,19 @@ def _left_to_goal(seen: Any) -> Any:
 
 def _short_of_goal(seen: Any) -> Any:
     return _left_to_goal(seen) - REACHED
+
+
+def _behind_cube(seen: Any) -> Any:
+    """The hand's way to where a push begins: up, across and down, or what is left of it behind the cube, (...) [m]."""
+    ahead = seen[..., 37:39] - seen[..., 24:26]
+    ahead = ahead / (length(ahead)[..., None] + 1e-6)
+    off = seen[..., 18:20] - seen[..., 24:26]
+    along = (off * ahead).sum(-1)
+    flat, height = length(off + BEHIND * ahead), seen[..., 20]
+    there = ((along < -CUBE) & (length(off - along[..., None] * ahead) < 0.025)) | (flat < 0.02)
+    down = abs(height - CUBE) + (flat - LOOSE).clip(0.0)
+    around = (TRAVEL - height).clip(0.0) + flat + TRAVEL - CUBE
+    return there * down + ~there * around
 
 
 def _body_columns(body: str) -> tuple[str, ...]:
