@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foreact.worldmodels.losses.sigreg import random_lines, sigreg
+from foreact.perception.sigreg import random_lines, sigreg
 from foreact.worldmodels.safety.networks import Ensemble
 
 __all__ = ["LatentConfig", "LatentModel", "Transitions", "encode_all", "fit_latent"]

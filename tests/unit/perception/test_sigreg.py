@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from foreact.worldmodels.losses.sigreg import epps_pulley, random_lines, sigreg
+from foreact.perception.sigreg import epps_pulley, random_lines, sigreg
 
 
 def draws(*shape: int, seed: int = 0) -> Tensor:
