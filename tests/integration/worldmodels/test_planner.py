@@ -231,6 +231,10 @@ def test_what_cannot_be_compared_is_refused(model: Path, tmp_path: Path) -> None
         closed_loop(ClosedLoopConfig(worldmodel=tmp_path / "nothing", out=tmp_path))
     with pytest.raises(ValueError, match="a model of arm-reach-passer, not of arm-push"):
         closed_loop(ClosedLoopConfig(worldmodel=model, scene="arm-push", out=tmp_path))
+    with pytest.raises(ValueError, match=r"alpha is 1.0, expected above 0 and below 1"):
+        RiskConfig(alpha=1.0)
+    with pytest.raises(ValueError, match=r"states.left is \(0.2, 0.1\)"):
+        StatesConfig(left=(0.2, 0.1))
     with pytest.raises(ValueError, match="widen states.left"):
         risk_choice(RiskConfig(out=tmp_path, states=StatesConfig(30, left=(5.0, 6.0))))
     assert not list(tmp_path.iterdir())

@@ -49,7 +49,7 @@ class RiskConfig:
         states: Where plans are made.
         seed: Of states, samples and draws; the benchmark has 0, settings are tried on 1000 and above.
         told: Whether positions or a model's heads tell rewards, successes and contacts of its futures.
-        planner: How to plan, the same for all; the `alpha` of its objective is not used.
+        planner: How to plan, the same for all; its `seed` and the `alpha` of its objective are not used.
         alpha: Share of the worst futures that CVaR looks at.
         policy: Whose samples the candidates start from.
         oracle_futures: That the simulator plans by; 0 leaves it out.
@@ -66,7 +66,7 @@ class RiskConfig:
     seed: int = 0
     told: Told = "positions"
     planner: PlannerConfig = field(default_factory=PlannerConfig)
-    alpha: float = 0.9
+    alpha: float = 0.8
     policy: PolicyConfig = field(default_factory=ScriptedConfig)
     oracle_futures: int = 8
     judges: int = 24
