@@ -11,7 +11,7 @@ from foreact.worldmodels.branches import Branches
 from foreact.worldmodels.models.batch import gather_sets
 from foreact.worldmodels.models.codes import CodesConfig
 from foreact.worldmodels.models.ensemble import MeanEnsemble
-from foreact.worldmodels.models.layers import SimNorm
+from foreact.worldmodels.models.layers import Gate, SimNorm
 from foreact.worldmodels.models.mixture import mixture_likelihood
 from foreact.worldmodels.models.predictor import PredictorConfig, PredictorSizes, build_predictor
 from foreact.worldmodels.models.recurrent import gaussian_divergence
@@ -88,3 +88,18 @@ def test_sizes_that_contradict_each_other_are_refused() -> None:
         PredictorConfig(architecture="transformer", width=10, heads=4)
     with pytest.raises(ValueError, match=r"predictor.codes=1"):
         DeterministicConfig(predictor=PredictorConfig())
+
+
+@pytest.mark.parametrize("kind", ["codes", "codes-transformer", "deterministic", "mdn"])
+def test_behind_a_closed_gate_nothing_moves(kind: str, points: Branches, built: Build, configs: Any) -> None:
+    model, data = built(configs[kind], points), gather_sets([points])
+    model.predictor.gate.open.bias.data.fill_(-100)
+    values = model.imagine(data.context, data.actions).values
+    torch.testing.assert_close(values, data.context[:, None, None].expand_as(values))
+
+
+def test_a_gate_opens_half_way() -> None:
+    gate = Gate(1, 2)
+    gate.open.bias.data.zero_()
+    values, still = torch.tensor([[3.0, 5.0]]), torch.tensor([1.0, -1.0])
+    torch.testing.assert_close(gate(torch.ones(1, 1), values, still), torch.tensor([[2.0, 2.0]]))

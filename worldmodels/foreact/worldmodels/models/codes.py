@@ -110,7 +110,7 @@ class CodesModel(TrajectoryModel):
         sizes = PredictorSizes(config.latent, steps, actions, steps, elements)
         self.ridge = Ridge(signature)
         self.encoder = perceptron(elements, config.encoder_width, config.latent)
-        self.predictor = build_predictor(config.predictor, sizes)
+        self.predictor = build_predictor(config.predictor, sizes, gated=True)
         self.critic = perceptron(config.latent, 64, 1)
         tracked = steps * len(signature.tracked)
         self.ensemble = MeanEnsemble(elements + steps * actions, tracked, config.members, config.member_width)
@@ -185,7 +185,7 @@ class CodesModel(TrajectoryModel):
         return terms
 
     def _predicted(self, latent: Tensor, context: Tensor, actions: Tensor) -> Prediction:
-        return self.predictor(latent, actions, self.ridge(context, actions))
+        return self.predictor(latent, actions, self.ridge(context, actions), self.normaliser.still)
 
     def _futures_terms(self, prediction: Prediction, batch: Batch, targets: Tensor, draws: Draws) -> dict[str, Tensor]:
         weights, norm = self.config.loss, self.normaliser

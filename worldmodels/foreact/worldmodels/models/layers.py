@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["AdaptiveBlock", "MembersLinear", "SimNorm", "perceptron"]
+__all__ = ["AdaptiveBlock", "Gate", "MembersLinear", "SimNorm", "perceptron"]
 
 
 def perceptron(*sizes: int) -> nn.Sequential:
@@ -48,6 +48,32 @@ class AdaptiveBlock(nn.Module):
         shift, scale, gate = self.modulation(condition).chunk(3, -1)
         # h + (1 + g(c)) MLP(LN(h) (1 + s(c)) + b(c))
         return hidden + (1 + gate) * self.inner(torch.addcmul(shift, self.norm(hidden), 1 + scale))
+
+
+class Gate(nn.Module):
+    """Elements may stay as they are: without it a cube that nothing touches creeps.
+
+    Args:
+        width: W.
+        elements: Of what is gated.
+    """
+
+    def __init__(self, width: int, elements: int) -> None:
+        super().__init__()
+        self.open = nn.Linear(width, elements)
+        nn.init.zeros_(self.open.weight)
+        nn.init.constant_(self.open.bias, 2.0)
+
+    def forward(self, hidden: Tensor, values: Tensor, still: Tensor) -> Tensor:
+        """Values between `still` and themselves, written in their place; of the shape of `values`, (..., elements).
+
+        Args:
+            hidden: What tells how far, (..., W).
+            values: Not gated.
+            still: What nothing moving is.
+        """
+        # x = x_0 + g (x - x_0)
+        return values.sub_(still).mul_(torch.sigmoid(self.open(hidden))).add_(still)
 
 
 class MembersLinear(nn.Module):

@@ -58,7 +58,7 @@ class MixtureModel(TrajectoryModel):
         self.ridge = Ridge(signature)
         self.encoder = perceptron(elements, config.encoder_width, config.latent)
         sizes = PredictorSizes(config.latent, steps, len(signature.actions), steps, elements)
-        self.predictor = build_predictor(config.predictor, sizes)
+        self.predictor = build_predictor(config.predictor, sizes, gated=True)
         # one deviation per component, step and element, scaled by what is seen
         self.deviation = nn.Parameter(torch.zeros(config.predictor.codes, steps, elements))
         self.size = nn.Linear(config.predictor.width, config.predictor.codes)
@@ -95,7 +95,8 @@ class MixtureModel(TrajectoryModel):
         return {"likelihood": -whole, "outcomes": self.outcome_loss(batch, prediction.values, likelihood.argmax(-1))}
 
     def _predicted(self, context: Tensor, actions: Tensor) -> Prediction:
-        return self.predictor(self.encoder(context), actions, self.ridge(context, actions))
+        start = self.ridge(context, actions)
+        return self.predictor(self.encoder(context), actions, start, self.normaliser.still)
 
 
 def mixture_likelihood(means: Tensor, log_scale: Tensor, log_weights: Tensor, truth: Tensor) -> Tensor:

@@ -61,6 +61,11 @@ class Normaliser(nn.Module):
         tracked = changes[..., self.tracked].double()
         self.unit.fill_(max(SMALLEST, float((tracked - tracked.mean((0, 1))).norm(dim=-1).mean())))
 
+    @property
+    def still(self) -> Tensor:
+        """What nothing moving is around one, (T, O)."""
+        return -self.change_mean / self.change_scale
+
     def context(self, context: Tensor) -> Tensor:
         """Contexts around one, (B, O)."""
         return (context - self.context_mean) / self.context_scale

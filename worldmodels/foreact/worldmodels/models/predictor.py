@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from foreact.worldmodels.models.layers import AdaptiveBlock, perceptron
+from foreact.worldmodels.models.layers import AdaptiveBlock, Gate, perceptron
 
 __all__ = ["ChunkPredictor", "PredictorConfig", "PredictorSizes", "Prediction", "build_predictor"]
 
@@ -77,9 +77,10 @@ class ChunkPredictor(nn.Module):
     Args:
         config: Sizes of the network.
         sizes: Of the data.
+        gated: Each code tells of each element whether it moves at all.
     """
 
-    def __init__(self, config: PredictorConfig, sizes: PredictorSizes) -> None:
+    def __init__(self, config: PredictorConfig, sizes: PredictorSizes, gated: bool = False) -> None:
         super().__init__()
         self.sizes = sizes
         width, narrow = config.width, config.code_width
@@ -96,14 +97,18 @@ class ChunkPredictor(nn.Module):
         nn.init.zeros_(self.base.weight)
         nn.init.zeros_(self.base.bias)
         self.apart = nn.Linear(narrow, sizes.steps * sizes.elements, bias=False)
+        self.gate = Gate(narrow, sizes.elements) if gated else None
 
-    def forward(self, context: Tensor, actions: Tensor, start: Tensor | None = None) -> Prediction:
+    def forward(
+        self, context: Tensor, actions: Tensor, start: Tensor | None = None, still: Tensor | None = None
+    ) -> Prediction:
         """Futures of some states.
 
         Args:
             context: (B, C), around one.
             actions: (B, T, A), around one.
             start: What all codes of a state start from, (B, F, D); zero without it.
+            still: What nothing moving is, (F, D); needed if gated.
         """
         chunk = self.chunk(actions.flatten(1))
         hidden, condition = self.context(context) + chunk, nn.functional.silu(chunk)
@@ -116,6 +121,8 @@ class ChunkPredictor(nn.Module):
         base = self.base(hidden).view(-1, 1, steps, elements)
         base = base if start is None else base + start[:, None]
         values = self.apart(codes).view(-1, count, steps, elements).add_(base)  # in place: memory is what takes time
+        if self.gate is not None and still is not None:
+            values = self.gate(codes[:, :, None], values, still)
         return Prediction(values, self.logits(hidden), hidden)
 
     def _codes(self, narrow: Tensor) -> Tensor:
@@ -125,10 +132,10 @@ class ChunkPredictor(nn.Module):
         return codes
 
 
-def build_predictor(config: PredictorConfig, sizes: PredictorSizes) -> nn.Module:
+def build_predictor(config: PredictorConfig, sizes: PredictorSizes, gated: bool = False) -> nn.Module:
     """The predictor of a configuration; both architectures answer the same."""
     if config.architecture == "transformer":
         from foreact.worldmodels.models.transformer import TransformerPredictor
 
-        return TransformerPredictor(config, sizes)
-    return ChunkPredictor(config, sizes)
+        return TransformerPredictor(config, sizes, gated)
+    return ChunkPredictor(config, sizes, gated)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.layers import perceptron
+from foreact.worldmodels.models.ridge import Ridge
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.trajectory import Imagined, TrajectoryModel, even_log_weights
 
@@ -43,7 +44,7 @@ class RecurrentConfig:
     width: int = 128
     samples: int = 8
     drawn: int = 2
-    divergence: float = 0.1
+    divergence: float = 0.01
     free: float = 0.1
 
     def __post_init__(self) -> None:
@@ -72,6 +73,12 @@ class RecurrentModel(TrajectoryModel):
         self.prior = perceptron(hidden, config.width, 2 * latent)
         self.posterior = perceptron(hidden + elements, config.width, 2 * latent)
         self.decoder = perceptron(hidden + latent, config.width, elements)
+        self.ridge = Ridge(signature)
+
+    def prepare(self, data: Batch) -> None:
+        """The normaliser's numbers, and the ridge regression that the decoder adds to."""
+        super().prepare(data)
+        self.ridge.fit(data, self.normaliser)
 
     def predict(self, context: Tensor, actions: Tensor) -> Imagined:
         """Samples around one; the noise is the same in every call.
@@ -90,8 +97,9 @@ class RecurrentModel(TrajectoryModel):
         for step in range(self.horizon):
             hidden = self.cell(torch.cat([latent, commands[:, step]], -1), hidden)
             latent = _sample(self.prior(hidden), noise[step])
-            steps.append(self.decoder(torch.cat([hidden, latent], -1)))
-        changes = torch.stack(steps, 1).unflatten(0, (-1, count))
+            steps.append(torch.cat([hidden, latent], -1))
+        told = self.decoder(torch.stack(steps, 1)).unflatten(0, (-1, count))
+        changes = told + self.ridge(context, actions)[:, None]
         return Imagined(changes, even_log_weights(changes))
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
@@ -120,18 +128,22 @@ class RecurrentModel(TrajectoryModel):
         count = self.config.drawn
         hidden = self.start(context).repeat_interleave(count, 0)
         commands = actions.repeat_interleave(count, 0)
-        latent = torch.zeros_like(noise[:, 0])
-        error = divergence = torch.zeros((), device=context.device)
+        latent, hiddens, latents, posteriors = torch.zeros_like(noise[:, 0]), [], [], []
         for step in range(self.horizon):
             hidden = self.cell(torch.cat([latent, commands[:, step]], -1), hidden)
-            prior, posterior = self.prior(hidden), self.posterior(torch.cat([hidden, wanted[:, step]], -1))
+            posterior = self.posterior(torch.cat([hidden, wanted[:, step]], -1))
             latent = _sample(posterior, noise[:, step])
-            error = error + (self.decoder(torch.cat([hidden, latent], -1)) - wanted[:, step]).square().mean()
-            # KL balancing: the prior learns from the posterior 4 times as fast as the other way round
-            towards = gaussian_divergence(posterior.detach(), prior).clamp_min(self.config.free).mean()
-            back = gaussian_divergence(posterior, prior.detach()).clamp_min(self.config.free).mean()
-            divergence = divergence + 0.8 * towards + 0.2 * back
-        return error / self.horizon, divergence / self.horizon
+            for kept, each in ((hiddens, hidden), (latents, latent), (posteriors, posterior)):
+                kept.append(each)
+        # what does not feed the next step is computed for all steps at once
+        every, posterior = torch.stack(hiddens, 1), torch.stack(posteriors, 1)
+        start = self.ridge(context, actions).repeat_interleave(count, 0)
+        error = start + self.decoder(torch.cat([every, torch.stack(latents, 1)], -1)) - wanted
+        # KL balancing: the prior learns from the posterior 4 times as fast as the other way round
+        prior, free = self.prior(every), self.config.free
+        towards = gaussian_divergence(posterior.detach(), prior).clamp_min(free).mean()
+        back = gaussian_divergence(posterior, prior.detach()).clamp_min(free).mean()
+        return error.square().mean(), 0.8 * towards + 0.2 * back
 
 
 def _scale(raw: Tensor) -> Tensor:

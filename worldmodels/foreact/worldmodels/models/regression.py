@@ -106,9 +106,8 @@ class CopyModel(TrajectoryModel):
         return Imagined(changes, even_log_weights(changes))
 
     def changes(self, context: Tensor, actions: Tensor) -> Tensor:
-        """What changes, around one, (B, T, O); the change of units is (change - mean) / scale."""
-        still = -self.normaliser.change_mean / self.normaliser.change_scale
-        return still.repeat(len(context), 1, 1)
+        """What changes, around one, (B, T, O)."""
+        return self.normaliser.still.repeat(len(context), 1, 1)
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Only of outcomes.
@@ -159,7 +158,7 @@ class DeterministicModel(TrajectoryModel):
         elements, steps = len(signature.columns), signature.horizon
         self.encoder = perceptron(elements, config.encoder_width, config.latent)
         sizes = PredictorSizes(config.latent, steps, len(signature.actions), steps, elements)
-        self.predictor = build_predictor(config.predictor, sizes)
+        self.predictor = build_predictor(config.predictor, sizes, gated=True)
 
     def prepare(self, data: Batch) -> None:
         """The normaliser's numbers, and the ridge regression that futures start from."""
@@ -173,7 +172,8 @@ class DeterministicModel(TrajectoryModel):
             context: Around one, (B, O).
             actions: Around one, (B, T, A).
         """
-        prediction: Prediction = self.predictor(self.encoder(context), actions, self.ridge(context, actions))
+        start = self.ridge(context, actions)
+        prediction: Prediction = self.predictor(self.encoder(context), actions, start, self.normaliser.still)
         return Imagined(prediction.values, F.log_softmax(prediction.logits, -1))
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:

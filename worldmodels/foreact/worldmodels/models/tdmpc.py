@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from foreact.worldmodels.losses.codes import mean_squares
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.layers import MembersLinear, SimNorm, perceptron
+from foreact.worldmodels.models.ridge import Ridge
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.trajectory import Imagined, TrajectoryModel, even_log_weights
 
@@ -34,6 +35,7 @@ class EmbeddingConfig:
         members: E, dynamics that are trained side by side; 1 for one future.
         discount: Of the value, per control step.
         decay: Weight of each later step over that of the one before.
+        drawn: True futures of a state whose latents an update aims at.
     """
 
     kind: Literal["tdmpc2"] = "tdmpc2"
@@ -42,9 +44,10 @@ class EmbeddingConfig:
     members: int = 4
     discount: float = 0.97
     decay: float = 0.9
+    drawn: int = 2
 
     def __post_init__(self) -> None:
-        if self.latent % 8 or min(self.latent, self.width, self.members) < 1:
+        if self.latent % 8 or min(self.latent, self.width, self.members, self.drawn) < 1:
             raise ValueError(f"tdmpc2: latent={self.latent} must be a multiple of 8, and every size positive")
 
     def build(self, signature: Signature) -> EmbeddingModel:
@@ -75,6 +78,12 @@ class EmbeddingModel(TrajectoryModel):
         self.reward = perceptron(config.latent + actions, config.width, 1)
         self.critic = perceptron(config.latent, config.width, 1)
         self.probe = perceptron(config.latent + elements, config.width, elements)
+        self.ridge = Ridge(signature)
+
+    def prepare(self, data: Batch) -> None:
+        """The normaliser's numbers, and the ridge regression that the probe adds to."""
+        super().prepare(data)
+        self.ridge.fit(data, self.normaliser)
 
     def value(self, context: Tensor) -> Tensor:
         """Expected discounted reward from states on, under the behaviour of the training data, (B,).
@@ -92,28 +101,30 @@ class EmbeddingModel(TrajectoryModel):
             actions: Around one, (B, T, A).
         """
         latents = self._rolled(self.encoder(context), actions)
-        changes = self._probed(context, latents)
+        changes = self._probed(context, actions, latents)
         return Imagined(changes, even_log_weights(changes))
 
     def losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Consistency of latents, reward, value, and the probe; each against the mean over true futures.
+        """Consistency of latents, reward, value, and the probe; each against a mean over true futures.
 
         Args:
             batch: States of this process, in units.
-            draws: Not used.
+            draws: Which futures.
         """
         norm, config = self.normaliser, self.config
         seen, chunk = norm.context(batch.context), norm.actions(batch.actions)
         latent = self.encoder(seen)
         rolled = self._rolled(latent, chunk)
+        which = draws.integers(batch.futures.shape[1], len(batch), config.drawn)
+        rows = torch.arange(len(batch), device=seen.device)[:, None]
         with torch.no_grad():
-            after = self.encoder(norm.context(batch.futures)).mean(1, keepdim=True)
+            after = self.encoder(norm.context(batch.futures[rows, which])).mean(1, keepdim=True)
         weights = config.decay ** torch.arange(self.horizon, device=seen.device, dtype=seen.dtype)
         weights = weights / weights.mean()
         consistency = ((rolled - after).square().mean(-1) * weights).mean()
         wanted = norm.reward(batch.reward).mean(1, keepdim=True)
         targets = norm.targets(batch.context, batch.futures)
-        probed = self._probed(seen, rolled.detach())
+        probed = self._probed(seen, chunk, rolled.detach())
         nearest = mean_squares(probed.detach(), targets).argmin(-1)
         return {
             "consistency": 20 * consistency,
@@ -133,9 +144,9 @@ class EmbeddingModel(TrajectoryModel):
             steps.append(current)
         return torch.stack(steps, 2).transpose(0, 1)
 
-    def _probed(self, context: Tensor, latents: Tensor) -> Tensor:
+    def _probed(self, context: Tensor, actions: Tensor, latents: Tensor) -> Tensor:
         seen = context[:, None, None].expand(*latents.shape[:3], -1)
-        return self.probe(torch.cat([latents, seen], -1))
+        return self.ridge(context, actions)[:, None] + self.probe(torch.cat([latents, seen], -1))
 
     def _rewarded(self, latents: Tensor, actions: Tensor) -> Tensor:
         commanded = actions[:, None].expand(*latents.shape[:3], -1)

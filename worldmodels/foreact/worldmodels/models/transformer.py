@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from foreact.worldmodels.models.layers import AdaptiveBlock, perceptron
+from foreact.worldmodels.models.layers import AdaptiveBlock, Gate, perceptron
 from foreact.worldmodels.models.predictor import Prediction, PredictorConfig, PredictorSizes
 
 __all__ = ["CausalBlock", "TransformerPredictor"]
@@ -49,9 +49,10 @@ class TransformerPredictor(nn.Module):
     Args:
         config: Sizes of the network.
         sizes: Of the data; the F predicted steps lie evenly in the chunk.
+        gated: Each code tells of each step and element whether it moves at all.
     """
 
-    def __init__(self, config: PredictorConfig, sizes: PredictorSizes) -> None:
+    def __init__(self, config: PredictorConfig, sizes: PredictorSizes, gated: bool = False) -> None:
         super().__init__()
         if sizes.steps > sizes.chunk:
             raise ValueError(f"transformer: {sizes.steps} steps of a chunk of {sizes.chunk}")
@@ -67,14 +68,18 @@ class TransformerPredictor(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.logits = nn.Linear(width, config.codes)
         self.values = nn.Linear(width, sizes.elements)
+        self.gate = Gate(width, sizes.elements) if gated else None
 
-    def forward(self, context: Tensor, actions: Tensor, start: Tensor | None = None) -> Prediction:
+    def forward(
+        self, context: Tensor, actions: Tensor, start: Tensor | None = None, still: Tensor | None = None
+    ) -> Prediction:
         """Futures of some states.
 
         Args:
             context: (B, C), around one.
             actions: (B, T, A), around one.
             start: What all codes of a state start from, (B, F, D); zero without it.
+            still: What nothing moving is, (F, D); needed if gated.
         """
         state = self.context(context)[:, None]
         condition = nn.functional.silu(state + self.action(actions))
@@ -84,6 +89,8 @@ class TransformerPredictor(nn.Module):
         hidden = self.norm(tokens).mean(1)
         parted = self._parted(tokens, condition)
         values = self.values(parted) if start is None else self.values(parted) + start[:, None]
+        if self.gate is not None and still is not None:
+            values = self.gate(parted, values, still)
         return Prediction(values, self.logits(hidden), hidden)
 
     def _parted(self, tokens: Tensor, condition: Tensor) -> Tensor:
