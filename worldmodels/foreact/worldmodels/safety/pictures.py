@@ -21,7 +21,7 @@ HEADINGS = (0, 90, 225)  # [deg]
 
 
 def draw_values(out: Path, solutions: Solutions, seed: int) -> Path:
-    """Draw one row of slices per solver; black lines are level 0, white lines the grid's.
+    """Draw one row of slices per solver; black lines are level 0, green ones the grid's.
 
     Args:
         out: Run folder of the bench.
@@ -69,7 +69,7 @@ def _slice(place: Axes, true: Solution, values: np.ndarray, stride: int, heading
     fine_x, fine_y, fine = true.grid.axes
     at = int(np.abs(np.exp(1j * fine) - np.exp(1j * headings[near])).argmin())
     place.contour(
-        fine_x, fine_y, true.values[:, :, at].T, levels=[0.0], colors="white", linewidths=1.0, linestyles="--"
+        fine_x, fine_y, true.values[:, :, at].T, levels=[0.0], colors="limegreen", linewidths=1.5, linestyles="--"
     )
     place.annotate("", xytext=(-1.3, -1.3), xy=_tip(heading), arrowprops={"arrowstyle": "->"})
     place.set_aspect("equal")
