@@ -36,7 +36,7 @@ class FlowConfig:
     """
 
     kind: Literal["flow"] = "flow"
-    width: int = 256
+    width: int = 192
     depth: int = 3
     samples: int = 8
     steps: int = 5

@@ -44,7 +44,7 @@ class RecurrentConfig:
     width: int = 128
     samples: int = 8
     drawn: int = 2
-    divergence: float = 0.01
+    divergence: float = 0.1
     free: float = 0.1
 
     def __post_init__(self) -> None:

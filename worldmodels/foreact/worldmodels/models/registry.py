@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from foreact.worldmodels.models.trajectory import ModelConfig
 
-__all__ = ["MODELS", "config_class", "config_from_json"]
+__all__ = ["MODELS", "UPDATES", "config_class", "config_from_json"]
 
 MODELS: Mapping[str, str] = {
     "codes": "foreact.worldmodels.models.codes:CodesConfig",
@@ -23,6 +23,9 @@ MODELS: Mapping[str, str] = {
     "tdmpc2": "foreact.worldmodels.models.tdmpc:EmbeddingConfig",
 }
 """Name of each model and where its configuration is."""
+
+UPDATES: Mapping[str, float] = {"flow": 1.4, "rssm": 1.6}
+"""Updates of a model for each of `codes`, where it is not one: what starts slowly is not compared half trained."""
 
 
 def config_class(kind: str) -> type[Any]:
