@@ -28,10 +28,11 @@ from foreact.worldmodels.pixels.trainer import PixelOptimisation
 from foreact.worldmodels.scenes import scene
 from foreact.worldmodels.tensor_folder import CheckpointError
 
+TOLERANCE = 1e-4  # of the losses of two processes against those of one, relative
 SPEC = PictureSpec(side=16, every=8)
 MODEL = PixelModelConfig(
-    EncoderConfig(latent=8, channels=(8, 12), hidden=32),
-    DecoderConfig((8, 8)),
+    EncoderConfig(latent=8, channels=(8, 12), hidden=32, points=4),
+    DecoderConfig((8, 8), hidden=32, points=4),
     PredictorConfig(width=32, depth=1, codes=2, code_width=16),
 )
 
@@ -115,8 +116,12 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
 
 
 def fitted(sets: Path, out: Path, updates: int, **changes: Any) -> PixelTrainConfig:
-    loss = PixelLossWeights(lines=16, drawn=8)
-    optimisation = PixelOptimisation(updates=updates, states=8, futures=2, warmup=4, loss=loss)
+    """Of so many updates in all, half of them of the latents."""
+    half = updates // 2
+    optimisation = PixelOptimisation(
+        half, states=8, futures=2, moments=2, readers=updates - half, batch=8, drawn=8, warmup=4,
+        loss=PixelLossWeights(winner=0.5, sigreg=1.0, lines=16),
+    )  # fmt: skip
     return PixelTrainConfig(
         sets / "train", out, MODEL, optimisation, **{"seed": 3, "checkpoint_every": 2, "log_every": 2, **changes}
     )
@@ -145,11 +150,30 @@ def test_a_killed_run_ends_as_an_unbroken_one(sets: Path, tmp_path: Path) -> Non
         train_pixels(fitted(sets, tmp_path / "killed", 6, seed=4))
 
 
+def test_two_processes_have_the_losses_of_one(sets: Path, tmp_path: Path) -> None:
+    train_pixels(fitted(sets, tmp_path / "one", 6, log_every=1))
+    train_pixels(fitted(sets, tmp_path / "two", 6, log_every=1, processes=2))
+    one, two = (RunFolder.open(tmp_path / name).read_metrics() for name in ("one", "two"))
+    assert len(two) == 6
+    for ours, theirs in zip(two, one, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert value == pytest.approx(theirs[name], rel=TOLERANCE), (theirs["step"], name)
+    # metrics of another seed are told apart
+    train_pixels(fitted(sets, tmp_path / "other", 2, log_every=1, seed=4))
+    other = RunFolder.open(tmp_path / "other").read_metrics()[0]
+    assert other["loss"] != pytest.approx(one[0]["loss"], rel=TOLERANCE)
+    with pytest.raises(ValueError, match="states=8 does not divide among 3"):
+        train_pixels(fitted(sets, tmp_path / "three", 2, processes=3))
+    assert not (tmp_path / "three").exists()
+
+
 def test_a_model_is_judged_and_drawn(sets: Path, tmp_path: Path) -> None:
-    train_pixels(fitted(sets, tmp_path / "run", 60))
+    train_pixels(fitted(sets, tmp_path / "run", 120))
     config = PixelEvaluationConfig(tmp_path / "run", sets / "test", sets / "train", tmp_path / "judged", speed=False)
     losses = [row["loss"] for row in RunFolder.open(tmp_path / "run").read_metrics()]
-    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    for stage in (losses[:30], losses[30:]):
+        assert np.mean(stage[-5:]) < 0.8 * np.mean(stage[:5])
     outcome = evaluate_pixels(config)
     figures: Any = outcome.figures
     assert len(outcome.rows) == 5 and figures["states"] == 12
@@ -158,6 +182,9 @@ def test_a_model_is_judged_and_drawn(sets: Path, tmp_path: Path) -> None:
     assert figures["effective_rank"] > 2
     assert list(figures["positions_explained"]) == [f"{thing}_{axis}" for thing in ("hand", "cube") for axis in "xyz"]
     assert figures["psnr_moved_db"]["true latents"] > figures["psnr_moved_db"]["last frame"]
+    assert set(figures["overlap"]) == {"palm", "cube", "goal"}
+    palm = figures["overlap"]["palm"]
+    assert 0 <= palm["true latents"]["all"] <= 1 and palm["last frame"]["moved"] < palm["last frame"]["all"] < 1
     from PIL import Image
 
     with Image.open(tmp_path / "judged" / "futures.png") as sheet:

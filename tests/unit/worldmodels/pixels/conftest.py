@@ -48,7 +48,7 @@ def make_set() -> MakeSet:
 @pytest.fixture
 def tiny() -> PixelModelConfig:
     return PixelModelConfig(
-        EncoderConfig(latent=5, channels=(4, 6), hidden=8),
-        DecoderConfig(channels=(4, 4)),
+        EncoderConfig(latent=5, channels=(4, 6), hidden=8, points=3),
+        DecoderConfig(channels=(4, 4), hidden=8, points=3),
         PredictorConfig(width=16, depth=1, codes=3, code_width=8),
     )

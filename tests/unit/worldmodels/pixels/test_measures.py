@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from foreact.worldmodels.pixels.latents import Encoded, Forecast, copied
-from foreact.worldmodels.pixels.measures import bootstrap, fit_linear, psnr, spread_of
+from foreact.worldmodels.pixels.measures import bootstrap, fit_linear, overlap, psnr, spread_of
 from foreact.worldmodels.pixels.report import energy_figures, error_figures
 
 
@@ -74,3 +74,11 @@ def test_two_codes_close_the_gap_that_one_future_leaves() -> None:
     assert isinstance(figures["gap_closed"], float) and 0.95 < figures["gap_closed"] < 1.25
     # what is expected of them is the same
     assert error_figures(found, known)["model"] == pytest.approx([1.0, 1.0], abs=1e-4)
+
+
+def test_overlap_by_hand() -> None:
+    drawn, truth = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
+    drawn[0, 0, :3] = truth[0, 0, 1:] = True  # two of four in both
+    truth[1, 2, 2] = True  # and one that was not drawn
+    assert overlap(drawn, truth) == 2 / 5
+    assert overlap(truth, truth) == 1.0 and overlap(drawn & ~drawn, drawn & ~drawn) is None

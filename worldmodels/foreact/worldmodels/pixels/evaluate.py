@@ -21,10 +21,13 @@ from foreact.worldmodels.pixels.report import (
     error_figures,
     forecasts,
     picture_figures,
+    segment_figures,
     swap_figures,
+    swapped,
 )
 from foreact.worldmodels.pixels.sheet import write_sheet
 from foreact.worldmodels.pixels.speed import speed_figures
+from foreact.worldmodels.scenes import scene
 
 __all__ = ["PixelEvaluationConfig", "evaluate_pixels"]
 
@@ -87,6 +90,9 @@ def evaluate_pixels(config: PixelEvaluationConfig, progress: ProgressFn = quiet)
     }  # fmt: skip
     progress(2, 4, "decode")
     figures |= picture_figures(model, data, known, found)
+    judged = {name: found[name] for name in ("model", "deterministic")}
+    judged["swapped actions"] = swapped(model, known, config.seed)
+    figures |= segment_figures(model, data, known, judged, _things(data))
     write_sheet(config.out / "futures.png", model, data, found["model"], _telling(data, config.shown))
     progress(3, 4, "time")
     if config.speed:
@@ -100,6 +106,14 @@ def _positions(data: PixelBranches) -> np.ndarray:
     """Tracked positions at the pictured moments [m], (S, P, F, E)."""
     steps = [step - 1 for step in data.spec.moments(data.branches.actions.shape[1])]
     return data.branches.positions[:, : data.pictured, steps]
+
+
+def _things(data: PixelBranches) -> dict[str, int]:
+    """Numbers of the segments that have a name and are no part of the world itself, such as the cube's."""
+    model = scene(data.branches.spec.task).task.compile()
+    geoms = [model.geom(number) for number in range(model.ngeom)]
+    shown = set(np.unique(data.later["segmentation"]).tolist())
+    return {geom.name: geom.id + 1 for geom in geoms if geom.name and geom.bodyid[0] and geom.id + 1 in shown}
 
 
 def _tracked(data: PixelBranches) -> list[str]:

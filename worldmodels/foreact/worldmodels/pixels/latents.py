@@ -56,20 +56,23 @@ class Forecast:
 
 
 @torch.no_grad()
-def encoded(model: PixelModel, data: PixelBranches, kinds: tuple[str, ...] | None = None) -> Encoded:
+def encoded(
+    model: PixelModel, data: PixelBranches, kinds: tuple[str, ...] | None = None, left: Tensor | None = None
+) -> Encoded:
     """Encode a set.
 
     Args:
         model: In evaluation mode.
         data: The set.
         kinds: Kinds of pictures that the model may see; None for all it knows.
+        left: Which of the kinds it knows all frames of each state keep, bool (S, kinds); None for all that are given.
 
     Raises:
         SignatureError: The set is not what the model was made for.
     """
     model.signature.require(data, "the data")
     kept = model.config.encoder.kinds if kinds is None else kinds
-    seen, later = (_latents(model, {name: each[name] for name in kept}) for each in (data.seen, data.later))
+    seen, later = (_latents(model, {name: each[name] for name in kept}, left) for each in (data.seen, data.later))
     actions = torch.from_numpy(data.branches.actions)
     robot = torch.from_numpy(proprioception(data.branches))
     return Encoded(model.packed(seen, robot), actions, seen[:, 1], later)
@@ -112,15 +115,18 @@ def scores(forecast: Forecast, truth: Tensor) -> np.ndarray:
     return energy_score(forecast.latents.numpy(), weights, truth.numpy())
 
 
-def _latents(model: PixelModel, pictures: Mapping[str, np.ndarray]) -> Tensor:
+def _latents(model: PixelModel, pictures: Mapping[str, np.ndarray], left: Tensor | None) -> Tensor:
     name = next(iter(pictures))
     leading = pictures[name].shape[: -3 if name == "rgb" else -2]
     flat = {name: values.reshape(-1, *values.shape[len(leading) :]) for name, values in pictures.items()}
-    device = model.robot_mean.device
+    device, count = model.robot_mean.device, len(flat[name])
+    kept = None if left is None else left.repeat_interleave(count // len(left), 0).to(device)
     parts = []
-    for start in range(0, len(flat[name]), FRAMES):
-        frames = planes({name: values[start : start + FRAMES] for name, values in flat.items()})
-        parts.append(model.encoder({name: values.to(device) for name, values in frames.items()}).cpu())
+    for start in range(0, count, FRAMES):
+        some = slice(start, start + FRAMES)
+        frames = planes({name: values[some] for name, values in flat.items()})
+        shown = {name: values.to(device) for name, values in frames.items()}
+        parts.append(model.encoder(shown, None if kept is None else kept[some]).cpu())
     return torch.cat(parts).unflatten(0, leading)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Linear", "Spread", "bootstrap", "fit_linear", "psnr", "spread_of"]
+__all__ = ["Linear", "Spread", "bootstrap", "fit_linear", "overlap", "psnr", "spread_of"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,20 @@ def psnr(drawn: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) 
     error = np.mean((drawn.astype(np.float32) - truth) ** 2, dtype=np.float64)
     # 10 log10(255^2 / mean error^2)
     return float(10 * np.log10(255**2 / max(error, 1e-10)))
+
+
+def overlap(drawn: np.ndarray, truth: np.ndarray) -> float | None:
+    """Pixels in both masks over those in either (intersection over union), of all pictures together.
+
+    Args:
+        drawn: bool (..., W, W).
+        truth: The same shape.
+
+    Returns:
+        From 0 to 1; None where neither has a pixel.
+    """
+    either = int((drawn | truth).sum())
+    return int((drawn & truth).sum()) / either if either else None
 
 
 @dataclass(frozen=True)

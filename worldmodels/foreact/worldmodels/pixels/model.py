@@ -1,5 +1,7 @@
 """A world model of pictures: frames become latents, and K coded futures of latents follow from one forward pass.
 
+Futures start from a ridge regression of context and commands on latents, solved for once the encoder stands still.
+
 Shape letters: B = states, G = frames seen (the earlier one, then that at the fork), K = futures, T = control steps,
 F = pictured moments, D = latent elements, Q = elements the robot knows of itself, A = action elements,
 C = 2 D + Q = elements of the context.
@@ -15,16 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from foreact.worldmodels.futures import Futures
+from foreact.worldmodels.models.outcomes import OUTCOMES
 from foreact.worldmodels.models.predictor import Prediction, PredictorConfig, PredictorSizes, build_predictor
 from foreact.worldmodels.models.signature import SignatureError
 from foreact.worldmodels.pixels.decoder import DecoderConfig, FrameDecoder
 from foreact.worldmodels.pixels.encoder import EncoderConfig, FrameEncoder, planes
+from foreact.worldmodels.pixels.measures import fit_linear
 from foreact.worldmodels.pixels.pictures import PixelBranches
+from foreact.worldmodels.pixels.places import PlaceReader
 from foreact.worldmodels.pixels.signature import PixelSignature, proprioception
 
 __all__ = ["LatentFutures", "PixelModel", "PixelModelConfig"]
 
 SMALLEST = 1e-5  # an element that varies less is a constant
+RIDGE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class LatentFutures:
 
 
 class PixelModel(nn.Module):
-    """Encoder, predictor, its deterministic rival, decoder.
+    """Encoder, predictor, its deterministic rival, a map that reads places off latents, decoder.
 
     Args:
         config: Sizes.
@@ -81,6 +87,7 @@ class PixelModel(nn.Module):
     action_scale: Tensor
     reward_mean: Tensor
     reward_scale: Tensor
+    ridge: Tensor
 
     def __init__(self, config: PixelModelConfig, signature: PixelSignature) -> None:
         super().__init__()
@@ -90,13 +97,17 @@ class PixelModel(nn.Module):
         self.context_signature = signature.context(latent)
         robot, actions = len(signature.robot), len(signature.actions)
         self.encoder = FrameEncoder(config.encoder, side)
-        sizes = PredictorSizes(2 * latent + robot, self.horizon, actions, len(signature.moments), latent)
-        self.predictor = build_predictor(config.predictor, sizes)
-        self.rival = build_predictor(replace(config.predictor, codes=1), sizes)
+        values = latent + OUTCOMES
+        self._sizes = PredictorSizes(2 * latent + robot, self.horizon, actions, len(signature.moments), values)
+        self.predictor = build_predictor(config.predictor, self._sizes)
+        self.rival = build_predictor(replace(config.predictor, codes=1), self._sizes)
+        self.places = PlaceReader(latent, signature.labels)
         self.decoder = FrameDecoder(config.decoder, latent, side, signature.labels)
         for name, size in (("robot", (robot,)), ("action", (actions,)), ("reward", ())):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
+        inputs = self._sizes.context + self.horizon * actions + 1
+        self.register_buffer("ridge", torch.zeros(inputs, len(signature.moments) * latent))
 
     @property
     def latent(self) -> int:
@@ -110,7 +121,25 @@ class PixelModel(nn.Module):
         self._set("robot", proprioception(branches), (0,))
         self._set("action", branches.actions, (0, 1))
         self._set("reward", branches.reward, (0, 1, 2))
-        self.decoder.know(planes({name: values[:, -1] for name, values in data.seen.items()}))
+        pictures = planes({name: values[:, -1] for name, values in data.seen.items()})
+        self.decoder.know(pictures)
+        own = (torch.from_numpy(proprioception(branches)) - self.robot_mean) / self.robot_scale
+        self.places.know(pictures, own)
+
+    @torch.no_grad()
+    def start_over(self, context: Tensor, actions: Tensor, later: Tensor) -> None:
+        """Solve for the ridge regression and draw predictor and rival anew; the encoder changes no more.
+
+        Args:
+            context: Of training states, (S, C).
+            actions: Commanded chunks in their own units, (S, T, A).
+            later: Latents of true futures, (S, P, F, D).
+        """
+        changes = (later - context[:, None, None, : self.latent]).mean(1).flatten(1)
+        self.ridge.copy_(fit_linear(self._inputs(context, actions), changes, RIDGE).weights)
+        for predictor, codes in ((self.predictor, self.config.predictor.codes), (self.rival, 1)):
+            fresh = build_predictor(replace(self.config.predictor, codes=codes), self._sizes)
+            predictor.load_state_dict(fresh.state_dict())
 
     def encode(self, frames: Mapping[str, np.ndarray], robot: np.ndarray | Tensor) -> Tensor:
         """Contexts, (B, C).
@@ -189,10 +218,17 @@ class PixelModel(nn.Module):
         return pictures | {"depth": pictures["depth"].astype(np.uint16)}
 
     def _futures(self, predictor: nn.Module, context: Tensor, actions: Tensor) -> LatentFutures:
-        found: Prediction = predictor(context, (actions - self.action_mean) / self.action_scale)
-        # z_f = z_0 + change_f: a model that knows nothing says that nothing moves
-        latents = found.values + context[:, None, None, : self.latent]
-        return LatentFutures(latents, torch.log_softmax(found.logits, -1), found.outcomes)
+        inputs = self._inputs(context, actions)
+        found: Prediction = predictor(context, inputs[:, context.shape[1] :].view_as(actions))
+        changes, outcomes = found.values.split([self.latent, OUTCOMES], -1)
+        # z^k_f = z_0 + W_f [context, a, 1] + change^k_f
+        start = (inputs @ self.ridge[:-1] + self.ridge[-1]).unflatten(1, (-1, self.latent))
+        latents = changes + (start + context[:, None, : self.latent])[:, None]
+        return LatentFutures(latents, torch.log_softmax(found.logits, -1), outcomes)
+
+    def _inputs(self, context: Tensor, actions: Tensor) -> Tensor:
+        """Context and commands around one, side by side, (B, C + T A)."""
+        return torch.cat([context, ((actions - self.action_mean) / self.action_scale).flatten(1)], dim=1)
 
     def _every_step(self, context: Tensor, latents: Tensor) -> Tensor:
         """(B, K, F, D) at the pictured moments to (B, K, T, D)."""

@@ -13,14 +13,24 @@ from torch import Tensor
 
 from foreact.episodes.outcome import JSON
 from foreact.worldmodels.pixels.latents import Encoded, Forecast, coded, copied, linear, one, scores
-from foreact.worldmodels.pixels.measures import bootstrap, fit_linear, psnr, spread_of
+from foreact.worldmodels.pixels.measures import bootstrap, fit_linear, overlap, psnr, spread_of
 from foreact.worldmodels.pixels.model import PixelModel
 from foreact.worldmodels.pixels.pictures import PixelBranches
 
-__all__ = ["collapse_figures", "energy_figures", "error_figures", "forecasts", "picture_figures", "swap_figures"]
+__all__ = [
+    "collapse_figures",
+    "energy_figures",
+    "error_figures",
+    "forecasts",
+    "picture_figures",
+    "segment_figures",
+    "swap_figures",
+    "swapped",
+]
 
 MOVED = 12  # a pixel has moved if one of its colours differs by more than this of 255
 PICTURED = 64  # states that are decoded
+STAYED = 0.5  # overlap with the last frame under which a thing has moved
 
 
 def forecasts(model: PixelModel, known: Encoded, train: Encoded) -> dict[str, Forecast]:
@@ -59,13 +69,18 @@ def energy_figures(found: Mapping[str, Forecast], known: Encoded) -> dict[str, J
     }
 
 
-def swap_figures(model: PixelModel, known: Encoded, seed: int = 0) -> dict[str, JSON]:
-    """Energy scores under actions of another state over those under the right ones, and how often they are worse."""
+def swapped(model: PixelModel, known: Encoded, seed: int = 0) -> Forecast:
+    """What the model forecasts under actions of another state."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(known.actions), generator=generator)
     other = order[(torch.argsort(order) + 1) % len(order)]  # one cycle: no state keeps its actions
+    return coded(model, known, known.actions[other])
+
+
+def swap_figures(model: PixelModel, known: Encoded, seed: int = 0) -> dict[str, JSON]:
+    """Energy scores under actions of another state over those under the right ones, and how often they are worse."""
     right = scores(coded(model, known), known.later)
-    wrong = scores(coded(model, known, known.actions[other]), known.later)
+    wrong = scores(swapped(model, known, seed), known.later)
     ratio = np.stack([wrong, right], axis=1)
     return {
         "swapped_over_right": round(float(wrong.mean() / right.mean()), 4),
@@ -113,12 +128,13 @@ def picture_figures(
     truth = data.later["rgb"][states, 0]
     last = np.broadcast_to(data.seen["rgb"][states, -1:], truth.shape)
     moved = np.asarray((np.abs(truth.astype(np.int16) - last) > MOVED).any(-1))
-    drawn = {"true latents": _drawn(model, known.later[states, 0]), "last frame": last}
+    drawn = {"true latents": model.decode(known.later[states, 0])["rgb"], "last frame": last}
     for name, forecast in found.items():
         if name != "copy_last":  # the last frame itself is sharper than what the decoder makes of its latent
             likely = forecast.log_weights[states].argmax(1)
-            drawn[name] = _drawn(model, forecast.latents[states][torch.arange(len(likely)), likely])
-    drawn["model, best of K"] = _drawn(model, _nearest(found["model"].latents[states], known.later[states, 0]))
+            drawn[name] = model.decode(forecast.latents[states][torch.arange(len(likely)), likely])["rgb"]
+    best = _nearest(found["model"].latents[states], known.later[states, 0])
+    drawn["model, best of K"] = model.decode(best)["rgb"]
     return {
         "psnr_db": {name: round(psnr(each, truth), 2) for name, each in drawn.items()},
         "psnr_moved_db": {name: round(psnr(each, truth, moved), 2) for name, each in drawn.items()},
@@ -126,8 +142,34 @@ def picture_figures(
     }
 
 
-def _drawn(model: PixelModel, latents: Tensor) -> np.ndarray:
-    return model.decode(latents)["rgb"]
+def segment_figures(
+    model: PixelModel, data: PixelBranches, known: Encoded, found: Mapping[str, Forecast], things: Mapping[str, int]
+) -> dict[str, JSON]:
+    """How well the drawn pixels of things overlap with the true ones, in all frames and where the thing has moved.
+
+    Args:
+        model: Whose decoder is used.
+        data: Held-out pictures.
+        known: Their latents.
+        found: Forecasts by name, each judged by the future of its K that is nearest to the true one.
+        things: Numbers of segments as they stand in pictures, by name.
+    """
+    states = slice(0, PICTURED)
+    truth = data.later["segmentation"][states, 0]
+    last = np.broadcast_to(data.seen["segmentation"][states, -1:], truth.shape)
+    drawn = {"true latents": model.decode(known.later[states, 0])["segmentation"], "last frame": last}
+    for name, forecast in found.items():
+        best = _nearest(forecast.latents[states], known.later[states, 0])
+        drawn[name] = model.decode(best)["segmentation"]
+    every: dict[str, JSON] = {}
+    for thing, number in things.items():
+        there, was = truth == number, last == number
+        moved = (there & was).sum((2, 3)) < STAYED * (there | was).sum((2, 3))
+        every[thing] = {
+            name: {"all": overlap(each == number, there), "moved": overlap((each == number)[moved], there[moved])}
+            for name, each in drawn.items()
+        } | {"moved_share": round(float(moved.mean()), 4)}
+    return {"overlap": every}
 
 
 def _nearest(latents: Tensor, truth: Tensor) -> Tensor:
