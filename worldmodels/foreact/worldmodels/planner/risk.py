@@ -124,7 +124,8 @@ def _selectors(config: RiskConfig, place: Scene) -> dict[str, _Selector]:
     found = {}
     if config.oracle_futures:
         oracle = SimulatorOracle(place, config.oracle_futures, HORIZON, config.seed)
-        found["oracle mean"] = _Selector(lambda states, state: oracle.at(states.worlds, state), mean)
+        true = _told(config.told, place, lambda states, state: oracle.at(states.worlds, state))
+        found["oracle mean"] = _Selector(true, mean)
     if config.worldmodel is None:
         return found
     model = load_model(config.worldmodel)
