@@ -18,6 +18,7 @@ EXTRAS = {
     "data": "recordings of others: VRS, MCAP and bags, HDF5, Zarr buffers",
     "retarget": "a person's hand to robots: dex-retargeting, inverse kinematics",
     "points": "depth to point clouds: Open3D",
+    "senses": "encoders of pictures by name, speech, tokenizers: timm, transformers, espeak-ng",
     "remote": "stores at addresses: memory, HTTP and others by fsspec",
     "dev": "tests and checks",
 }
@@ -41,6 +42,7 @@ BROUGHT_BY = {
     "datasets": "lerobot",
     "pandas": "lerobot",
     "triton": "torch",
+    "huggingface_hub": "transformers",
 }
 
 

@@ -51,8 +51,9 @@ def test_the_headline_is_that_of_the_worst_scene() -> None:
     speeds = {"codes": 1.0, "rssm": 0.1, "pixels": 2.0, "plan_p99_ms": 3.0}
     trials = {
         "risk-0": {"collision_ratio": {"K futures, CVaR": {"value": 0.4}}},
-        "plan-0": {"arms": {"futures": {"gain": 0.2}}},
-        "plan-1": {"arms": {"futures": {"gain": 0.4}}},
+        "plan-a-0": {"arms": {"futures": {"gain": 0.2}}},
+        "plan-a-1": {"arms": {"futures": {"gain": 0.4}}},
+        "plan-b-0": {"arms": {"futures": {"gain": 0.5}}},
     }
     figures = figures_of([*runs("a", 1.5, 0.82), *runs("b", 2.0, 0.77)], speeds, trials, ("a", "b"))
     # (3 - 1.5) / (3 - 1) and (3 - 2) / (3 - 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,12 +26,16 @@ from foreact.worldmodels.models.codes import CodesConfig
 from foreact.worldmodels.models.flow import FlowConfig
 from foreact.worldmodels.models.mixture import MixtureConfig
 from foreact.worldmodels.models.recurrent import RecurrentConfig
+from foreact.worldmodels.models.registry import UPDATES
 from foreact.worldmodels.models.regression import CopyConfig, DeterministicConfig, LinearConfig
 from foreact.worldmodels.models.tdmpc import EmbeddingConfig
 from foreact.worldmodels.pixels.model import PixelModel, PixelModelConfig
 from foreact.worldmodels.pixels.pictures import PictureSpec
 from foreact.worldmodels.pixels.signature import LAST_OF_ROBOT, PixelSignature
 from foreact.worldmodels.planner.closed_loop import Arm, ClosedLoopConfig, closed_loop
+from foreact.worldmodels.planner.plan import PlannerConfig
+from foreact.worldmodels.planner.policies import ClonedConfig
+from foreact.worldmodels.planner.proposals import ProposalConfig
 from foreact.worldmodels.planner.risk import RiskConfig, risk_choice
 from foreact.worldmodels.planner.risk_states import StatesConfig
 from foreact.worldmodels.planner.timing import PlanTimingConfig, plan_timing
@@ -55,7 +59,6 @@ MODELS: Mapping[str, AnyModelConfig] = {
     "tdmpc2": EmbeddingConfig(),
 }
 CODES, ONE = "codes", "deterministic"
-ARMS: tuple[Arm, ...] = ("policy", "futures", "guarded", "shuffled", "one-future")
 
 Trial = tuple[str, Mapping[str, object]]
 """Name and figures."""
@@ -79,10 +82,11 @@ class FuturesBenchConfig:
         seed: Of all sets, of the states that are chosen in and of the starts that are ranked from.
         plans: Timed plans.
         risky: States of the choice by risk; 0 leaves it out.
-        planned: Episodes of each arm of the planner in closed loop, each training seed with its own; 0 leaves it out.
+        planned: Episodes of each arm of the planner in closed loop, in both scenes below and for each training seed; 0
+            leaves it out.
         risk_scene: Where something can be collided with.
         ranked: Episodes of each policy that is ranked; 0 leaves it out.
-        ranking_scene: Where policies are ranked.
+        ranking_scene: Where policies are ranked and a planner helps a policy to push.
         workers: Processes that train, score and try, each with one thread; what is timed is timed alone.
     """
 
@@ -116,7 +120,8 @@ class FuturesBenchConfig:
         if unknown := set(self.models) - set(MODELS):
             raise ValueError(f"models={sorted(unknown)}: choose from {', '.join(MODELS)}")
         for name, wanted in (
-            ("risky", self.risk_scene), ("planned", self.risk_scene), ("ranked", self.ranking_scene),
+            ("risky", self.risk_scene), ("planned", self.risk_scene), ("planned", self.ranking_scene),
+            ("ranked", self.ranking_scene),
         ):  # fmt: skip
             if getattr(self, name) and wanted not in self.scenes:
                 raise ValueError(f"{wanted} is not among scenes=; add it, choose another, or type {name}=0")
@@ -185,7 +190,9 @@ def _train(config: FuturesBenchConfig, name: str, seed: int, kind: str) -> None:
     if (out / "done").exists():
         return
     data = set_path(config.work / "sets", name, "train")
-    train_worldmodel(WorldModelConfig(data, out, MODELS[kind], config.optimisation, seed=seed))
+    updates = round(config.optimisation.updates * UPDATES.get(kind, 1.0))
+    optimisation = replace(config.optimisation, updates=updates)
+    train_worldmodel(WorldModelConfig(data, out, MODELS[kind], optimisation, seed=seed))
     (out / "done").touch()
 
 
@@ -236,7 +243,8 @@ def _trials(config: FuturesBenchConfig) -> Iterator[Callable[[], Trial]]:
         if config.risky:
             yield partial(_choose, config, seed)
         if config.planned:
-            yield partial(_plan, config, seed)
+            yield partial(_reach, config, seed)
+            yield partial(_push, config, seed)
 
 
 def _rank(config: FuturesBenchConfig) -> Trial:
@@ -258,15 +266,31 @@ def _choose(config: FuturesBenchConfig, seed: int) -> Trial:
     return f"risk-{seed}", risk_choice(risk).figures
 
 
-def _plan(config: FuturesBenchConfig, seed: int) -> Trial:
-    """Policy, world model and episodes of one seed; the safety value is learned in that model."""
+def _reach(config: FuturesBenchConfig, seed: int) -> Trial:
+    """Where something can be collided with; policy, world model, episodes and safety value of one seed."""
     name = config.risk_scene
-    several, one = (model_folder(config, name, kind, seed) for kind in (CODES, ONE))
-    safety = config.work / f"safety-{seed}"
+    inside, safety = model_folder(config, name, CODES, seed), config.work / f"safety-{seed}"
     if not safety.exists():
-        train_scene_value(SceneValueConfig(several, set_path(config.work / "sets", name, "train"), safety, seed=seed))
+        train_scene_value(SceneValueConfig(inside, set_path(config.work / "sets", name, "train"), safety, seed=seed))
+    arms: tuple[Arm, ...] = ("policy", "futures", "guarded", "shuffled", "one-future")
+    return _planned(config, name, seed, ClosedLoopConfig(inside, safety=safety, arms=arms))
+
+
+def _push(config: FuturesBenchConfig, seed: int) -> Trial:
+    """Where no plan sees the end: the plan stays near a policy that was stopped early."""
+    name = config.ranking_scene
     loop = ClosedLoopConfig(
-        worldmodel=several, one_future=one, safety=safety, out=config.work / f"plan-{seed}", scene=name, arms=ARMS,
-        episodes=config.planned, seed=seed, seeds=1,
+        model_folder(config, name, CODES, seed), arms=("policy", "futures", "shuffled", "one-future"),
+        policy=ClonedConfig(updates=800, demonstrations=512),
+        planner=PlannerConfig(closeness=3.0, proposals=ProposalConfig(straight=0)),
     )  # fmt: skip
-    return f"plan-{seed}", closed_loop(loop).figures
+    return _planned(config, name, seed, loop)
+
+
+def _planned(config: FuturesBenchConfig, name: str, seed: int, loop: ClosedLoopConfig) -> Trial:
+    trial = f"plan-{name}-{seed}"
+    one = model_folder(config, name, ONE, seed)
+    whole = replace(
+        loop, one_future=one, out=config.work / trial, scene=name, episodes=config.planned, seed=seed, seeds=1
+    )
+    return trial, closed_loop(whole).figures
