@@ -24,8 +24,8 @@ MODELS: Mapping[str, str] = {
 }
 """Name of each model and where its configuration is."""
 
-UPDATES: Mapping[str, float] = {"rssm": 1.6}
-"""Updates of a model for each of `codes`, where it is not one: what starts slowly is not compared half trained."""
+UPDATES: Mapping[str, float] = {"rssm": 1.6, "tdmpc2": 0.8}
+"""Updates of a model for each of `codes`, where it is not one: none is compared half trained, none takes minutes."""
 
 
 def config_class(kind: str) -> type[Any]:
