@@ -40,7 +40,7 @@ class FlowConfig:
     depth: int = 3
     samples: int = 8
     steps: int = 5
-    drawn: int = 8
+    drawn: int = 4
 
     def __post_init__(self) -> None:
         if min(self.width, self.samples, self.steps, self.drawn) < 1:

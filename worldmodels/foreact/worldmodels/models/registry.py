@@ -24,7 +24,7 @@ MODELS: Mapping[str, str] = {
 }
 """Name of each model and where its configuration is."""
 
-UPDATES: Mapping[str, float] = {"rssm": 1.6, "tdmpc2": 0.8}
+UPDATES: Mapping[str, float] = {"flow": 1.4, "rssm": 1.6, "tdmpc2": 0.8}
 """Updates of a model for each of `codes`, where it is not one: none is compared half trained, none takes minutes."""
 
 
