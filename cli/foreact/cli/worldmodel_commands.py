@@ -123,7 +123,7 @@ BENCH_VARIANTS: Mapping[str, Command | None] = {
         "foreact.worldmodels.planner.risk",
         "RiskConfig",
         "risk_choice",
-        "Choose among actions by one future, by several, and by the worst of them, and count collisions.",
+        "Plan at the same states with one future, with several and with the worst of them, and count collisions.",
         "foreact bench risk worldmodel=runs/w out=runs/risk",
         positional=("target",),
         options=("seed",),
