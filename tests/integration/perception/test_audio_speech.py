@@ -99,7 +99,8 @@ record_speech(RecordSpeechConfig(Path("never-made"), ("open the door",)))
 def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
     for change, message in (
         ({"sentences": ()}, "at least one"), ({"sentences": ("?!",)}, "with words"), ({"clips": 0}, "clips=0"),
-        ({"accents": ("klingon",)}, "choose from en-us"), ({"rates": (300, 200)}, "rates"), ({"split": "test"}, "split"),
+        ({"accents": ("klingon",)}, "choose from en-us"), ({"rates": (300, 200)}, "rates"),
+        ({"split": "test"}, "split"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             replace(config(tmp_path / "set"), **change)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from foreact.episodes.runfolder import RunFolder
+from foreact.perception.tensor_folder import CheckpointError
 from foreact.sim.pictures import WorldPictures, camera_specs
 from foreact.sim.taskworlds import TaskWorlds
 from foreact.worldmodels.branches import BranchError
@@ -26,7 +27,6 @@ from foreact.worldmodels.pixels.pictures import PictureSpec, PixelBranches
 from foreact.worldmodels.pixels.train import PixelTrainConfig, train_pixels
 from foreact.worldmodels.pixels.trainer import PixelOptimisation
 from foreact.worldmodels.scenes import scene
-from foreact.worldmodels.tensor_folder import CheckpointError
 
 TOLERANCE = 1e-4  # of the loss of two processes against that of one, relative
 SPEC = PictureSpec(side=16, every=8)

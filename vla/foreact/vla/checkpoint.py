@@ -12,7 +12,7 @@ import torch
 
 from foreact.episodes.contract import PolicyContract
 from foreact.episodes.outcome import JSON
-from foreact.worldmodels.tensor_folder import (
+from foreact.perception.tensor_folder import (
     CheckpointError,
     TrainingState,
     read_description,

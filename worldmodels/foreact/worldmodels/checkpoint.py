@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from foreact.episodes.outcome import JSON
+from foreact.perception.tensor_folder import CheckpointError, read_description, read_tensors, write_folder
 from foreact.worldmodels.models.registry import config_from_json
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.trajectory import ModelConfig, TrajectoryModel
-from foreact.worldmodels.tensor_folder import CheckpointError, read_description, read_tensors, write_folder
 
 __all__ = ["load_model", "read_about", "save_model"]
 

@@ -12,6 +12,7 @@ import torch
 
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import RunFolder
+from foreact.perception.tensor_folder import read_state, write_state
 from foreact.worldmodels.checkpoint import save_model
 from foreact.worldmodels.distributed import Group, joined_group, run_ranks, torchrun_group
 from foreact.worldmodels.models.batch import gather_sets
@@ -23,7 +24,6 @@ from foreact.worldmodels.models.regression import CopyConfig, DeterministicConfi
 from foreact.worldmodels.models.signature import Signature
 from foreact.worldmodels.models.tdmpc import EmbeddingConfig
 from foreact.worldmodels.sets import load_sets
-from foreact.worldmodels.tensor_folder import read_state, write_state
 from foreact.worldmodels.trainer import OptimisationConfig, Trainer, UpdateFigures
 
 __all__ = ["AnyModelConfig", "WorldModelConfig", "train_worldmodel"]

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from foreact.perception.tensor_folder import TrainingState
 from foreact.worldmodels.distributed import Group, shard_model
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.trajectory import TrajectoryModel
-from foreact.worldmodels.tensor_folder import TrainingState
 
 __all__ = ["OptimisationConfig", "Trainer", "UpdateFigures"]
 

@@ -16,6 +16,7 @@ from PIL import Image
 from rerun.chunk import RrdReader
 
 from foreact.episodes.outcome import Outcome
+from foreact.perception.tensor_folder import CheckpointError
 from foreact.worldmodels.branches import BranchError, Branches
 from foreact.worldmodels.branching import make_branches
 from foreact.worldmodels.checkpoint import load_model
@@ -25,7 +26,6 @@ from foreact.worldmodels.imagine.drawing import Painter
 from foreact.worldmodels.model_scores import calibrate, score_model
 from foreact.worldmodels.models.signature import SignatureError
 from foreact.worldmodels.scenes import UnknownScene, scene
-from foreact.worldmodels.tensor_folder import CheckpointError
 
 ROWS = 3  # of the model's four futures
 

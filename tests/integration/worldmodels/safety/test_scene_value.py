@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from foreact.perception.tensor_folder import CheckpointError
 from foreact.sim.tabletop.passer import RADIUS
 from foreact.worldmodels.branches import Branches
 from foreact.worldmodels.branching import make_branches
@@ -22,7 +23,6 @@ from foreact.worldmodels.safety.scene_value import (
 )
 from foreact.worldmodels.safety.value import ValueConfig
 from foreact.worldmodels.scenes import scene
-from foreact.worldmodels.tensor_folder import CheckpointError
 from foreact.worldmodels.train import WorldModelConfig, train_worldmodel
 from foreact.worldmodels.trainer import OptimisationConfig
 

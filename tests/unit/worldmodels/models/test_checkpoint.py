@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from foreact.perception.tensor_folder import CheckpointError, TrainingState, read_state, write_state
 from foreact.worldmodels.branches import BranchError, Branches
 from foreact.worldmodels.checkpoint import load_model, read_about, save_model
 from foreact.worldmodels.models.batch import gather_sets
 from foreact.worldmodels.models.signature import SignatureError
 from foreact.worldmodels.points import make_points
 from foreact.worldmodels.sets import load_sets
-from foreact.worldmodels.tensor_folder import CheckpointError, TrainingState, read_state, write_state
 from foreact.worldmodels.train import WorldModelConfig, train_worldmodel
 
 Build = Callable[[Any, Branches], Any]

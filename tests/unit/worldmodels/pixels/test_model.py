@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from foreact.perception.tensor_folder import CheckpointError
 from foreact.worldmodels.models.signature import SignatureError
 from foreact.worldmodels.pixels.checkpoint import load_pixel_model, save_pixel_model
 from foreact.worldmodels.pixels.encoder import planes
 from foreact.worldmodels.pixels.model import PixelModel, PixelModelConfig
 from foreact.worldmodels.pixels.pictures import PixelBranches
 from foreact.worldmodels.pixels.signature import PixelSignature, proprioception
-from foreact.worldmodels.tensor_folder import CheckpointError
 
 MakeSet = Callable[..., PixelBranches]
 

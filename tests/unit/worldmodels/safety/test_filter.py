@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from foreact.perception.tensor_folder import CheckpointError
 from foreact.worldmodels.futures import Futures
 from foreact.worldmodels.safety.filter import FuturePenalty, FutureScore, SafetyFilter
 from foreact.worldmodels.safety.latent import LatentConfig, LatentModel
@@ -16,7 +17,6 @@ from foreact.worldmodels.safety.parts import SafetyParts, load_parts, save_parts
 from foreact.worldmodels.safety.tiny import TinyFilter
 from foreact.worldmodels.safety.uncertainty import DoubtConfig, fit_doubt
 from foreact.worldmodels.safety.value import Value
-from foreact.worldmodels.tensor_folder import CheckpointError
 
 CHOICES = torch.tensor([[-1.0], [0.0], [1.0]])
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foreact.perception.sigreg import random_lines, sigreg
 from foreact.worldmodels.losses.codes import assign, code_likelihood, mean_squares, winner_loss
 from foreact.worldmodels.losses.energy import energy_score
-from foreact.worldmodels.losses.sigreg import random_lines, sigreg
 from foreact.worldmodels.models.batch import Batch, Draws
 from foreact.worldmodels.models.ensemble import MeanEnsemble
 from foreact.worldmodels.models.layers import perceptron

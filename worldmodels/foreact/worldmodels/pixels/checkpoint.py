@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from foreact.episodes.outcome import JSON
+from foreact.perception.tensor_folder import CheckpointError, read_description, read_tensors, write_folder
 from foreact.worldmodels.models.predictor import PredictorConfig
 from foreact.worldmodels.pixels.decoder import DecoderConfig
 from foreact.worldmodels.pixels.encoder import EncoderConfig
 from foreact.worldmodels.pixels.model import PixelModel, PixelModelConfig
 from foreact.worldmodels.pixels.pictures import PictureSpec
 from foreact.worldmodels.pixels.signature import PixelSignature
-from foreact.worldmodels.tensor_folder import CheckpointError, read_description, read_tensors, write_folder
 
 __all__ = ["load_pixel_model", "save_pixel_model"]
 

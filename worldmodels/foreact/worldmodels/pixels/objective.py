@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foreact.perception.sigreg import random_lines, sigreg
 from foreact.worldmodels.losses.codes import assign, code_likelihood, mean_squares, winner_loss
 from foreact.worldmodels.losses.energy import energy_score
-from foreact.worldmodels.losses.sigreg import random_lines, sigreg
 from foreact.worldmodels.models.batch import Draws
 from foreact.worldmodels.models.outcomes import outcome_errors
 from foreact.worldmodels.pixels.decoder import picture_loss

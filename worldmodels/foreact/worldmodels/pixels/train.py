@@ -12,6 +12,7 @@ import torch
 
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import RunFolder
+from foreact.perception.tensor_folder import TrainingState, read_state, write_state
 from foreact.worldmodels.branches import BranchError
 from foreact.worldmodels.distributed import Group, joined_group, run_ranks, torchrun_group
 from foreact.worldmodels.pixels.checkpoint import load_pixel_model, save_pixel_model
@@ -19,7 +20,6 @@ from foreact.worldmodels.pixels.model import PixelModelConfig
 from foreact.worldmodels.pixels.pictures import PixelBranches
 from foreact.worldmodels.pixels.signature import PixelSignature
 from foreact.worldmodels.pixels.trainer import PixelOptimisation, PixelTrainer
-from foreact.worldmodels.tensor_folder import TrainingState, read_state, write_state
 
 __all__ = ["PixelTrainConfig", "train_pixels"]
 

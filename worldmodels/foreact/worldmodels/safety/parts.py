@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from foreact.episodes.outcome import JSON
+from foreact.perception.tensor_folder import CheckpointError, read_description, read_tensors, write_folder
 from foreact.worldmodels.safety.filter import SafetyFilter, ValueScore
 from foreact.worldmodels.safety.latent import LatentConfig, LatentModel
 from foreact.worldmodels.safety.margin import Margin
 from foreact.worldmodels.safety.uncertainty import AugmentedMargin, Doubt, DoubtConfig
 from foreact.worldmodels.safety.value import Value
-from foreact.worldmodels.tensor_folder import CheckpointError, read_description, read_tensors, write_folder
 
 __all__ = ["SafetyParts", "load_parts", "save_parts"]
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
+from foreact.perception.tensor_folder import CheckpointError, read_description, read_tensors, write_folder
 from foreact.worldmodels.branches import Branches
 from foreact.worldmodels.branching import HORIZON
 from foreact.worldmodels.checkpoint import load_model
@@ -28,7 +29,6 @@ from foreact.worldmodels.safety.filter import FuturePenalty
 from foreact.worldmodels.safety.networks import perceptron
 from foreact.worldmodels.safety.value import Imagined, ValueConfig, fit_value
 from foreact.worldmodels.scenes import Scene, scene
-from foreact.worldmodels.tensor_folder import CheckpointError, read_description, read_tensors, write_folder
 
 __all__ = ["SceneValue", "SceneValueConfig", "end_penalty", "load_scene_value", "train_scene_value"]
 
