@@ -9,7 +9,7 @@ import pytest
 
 from foreact.episodes.sound_clips import SoundSet
 from foreact.sim.families import expert, sim_task
-from foreact.sim.sound.impacts import Impact, ImpactListener
+from foreact.sim.sound.impacts import Impact, ImpactListener, normal_forces
 from foreact.sim.sound.materials import geom_materials
 from foreact.sim.sound.record import RecordSoundsConfig, record_sounds
 from foreact.sim.sound.worlds import WorldEar
@@ -50,6 +50,17 @@ def test_a_dropped_ball_strikes_when_and_as_hard_as_mechanics_say() -> None:
 
 def test_what_rests_is_silent() -> None:
     assert heard(0.0199) == []
+
+
+@pytest.mark.parametrize("cone", ["elliptic", "pyramidal"])
+@pytest.mark.parametrize("condim", [1, 3, 6])
+def test_normal_forces_are_those_of_the_engine(cone: str, condim: int) -> None:
+    text = DROP.format(height=0.0195).replace("<option", f'<option cone="{cone}"')
+    model = mujoco.MjModel.from_xml_string(text.replace('mass="0.1"', f'mass="0.1" condim="{condim}"'))
+    data, force = mujoco.MjData(model), np.zeros(6)
+    mujoco.mj_step(model, data)
+    mujoco.mj_contactForce(model, data, 0, force)
+    assert data.ncon == 1 and force[0] > 0 and normal_forces(model, data) == pytest.approx([force[0]])
 
 
 def test_materials_go_by_names() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import mujoco
 
-__all__ = ["Impact", "ImpactListener"]
+__all__ = ["Impact", "ImpactListener", "normal_forces"]
 
 GATHERED = 0.01  # the impulse of an impact is that of its first 10 ms [s]
 SLOW = 0.03  # time in which the force that is usual for a pair follows its force [s]
@@ -105,15 +105,41 @@ class ImpactListener:
 
     def _forces(self, data: mujoco.MjData) -> dict[tuple[int, int], tuple[float, tuple[int, int]]]:
         """Normal force of each pair of bodies that touch [N], and its geoms with the largest."""
-        import mujoco
-
-        found: dict[tuple[int, int], list[tuple[float, tuple[int, int]]]] = {}
         if not data.ncon:
             return {}
-        geoms, force = data.contact.geom, np.zeros(6)
-        # left out are contacts that the solver left out, and those with a flex
-        for index in np.flatnonzero((data.contact.efc_address >= 0) & (geoms >= 0).all(1)).tolist():
-            mujoco.mj_contactForce(self._model, data, index, force)
-            (low, one), (high, other) = sorted((self._bodies[geom], geom) for geom in geoms[index].tolist())
-            found.setdefault((low, high), []).append((float(force[0]), (one, other)))
-        return {key: (sum(each for each, _ in forces), max(forces)[1]) for key, forces in found.items()}
+        found: dict[tuple[int, int], tuple[float, tuple[int, int]]] = {}
+        largest: dict[tuple[int, int], float] = {}
+        geoms, forces = data.contact.geom, normal_forces(self._model, data)
+        for (one, other), force in zip(geoms.tolist(), forces.tolist(), strict=True):
+            if not force:
+                continue
+            low, high = self._bodies[one], self._bodies[other]
+            if low > high:
+                low, high, one, other = high, low, other, one
+            whole, pair = found.get((low, high), (0.0, (one, other)))
+            if force > largest.get((low, high), 0.0):
+                largest[low, high], pair = force, (one, other)
+            found[low, high] = whole + force, pair
+        return found
+
+
+def normal_forces(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
+    """Normal force of each contact [N], as `mj_contactForce` has it; 0 where the solver left it out, or with a flex.
+
+    Args:
+        model: Of the engine.
+        data: After a step.
+    """
+    import mujoco
+
+    contact = data.contact
+    addresses, found = contact.efc_address, np.zeros(data.ncon)
+    taken = (addresses >= 0) & (contact.geom.min(1) >= 0)
+    if model.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC:
+        found[taken] = data.efc_force[addresses[taken]]
+        return found
+    dims = contact.dim
+    for index in np.flatnonzero(taken):  # the force is the sum of those along the edges of a pyramid
+        edges = 2 * (dims[index] - 1) if dims[index] > 1 else 1
+        found[index] = data.efc_force[addresses[index] : addresses[index] + edges].sum()
+    return found
