@@ -28,7 +28,7 @@ class MapWays:
     """How maps are shown in training, as shares.
 
     Attributes:
-        grey: Three times the map.
+        grey: Three times the map, which is how retrieval is judged.
         foreign: In the colours of another scene's picture.
         own: In those of the same scene, as in the paper; this tells its colours, and matching may learn nothing else.
         mix: Largest share of the picture itself that is mixed into a map at the start of training; it leaks likewise.
@@ -38,8 +38,8 @@ class MapWays:
         ValueError: Shares do not add up to 1, or a number is out of range.
     """
 
-    grey: float = 0.5
-    foreign: float = 0.5
+    grey: float = 1.0
+    foreign: float = 0.0
     own: float = 0.0
     mix: float = 0.0
     mix_until: float = 0.5

@@ -85,7 +85,7 @@ def test_mixing_takes_up_to_so_much_and_ends() -> None:
     assert [ways.mix_at(done) for done in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([0.4, 0.2, 0.0, 0.0])
 
 
-@pytest.mark.parametrize("values", [{"grey": 0.7}, {"foreign": -0.5, "grey": 1.5}, {"mix": 2.0}, {"mix_until": 0.0}])
+@pytest.mark.parametrize("values", [{"grey": 0.7}, {"foreign": -0.5, "own": 0.5}, {"mix": 2.0}, {"mix_until": 0.0}])
 def test_ways_that_make_no_sense_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="ways"):
         MapWays(**values)

@@ -60,6 +60,9 @@ def test_a_probe_separates_what_is_linear_however_rare() -> None:
     tokens = torch.randn(2000, 3, generator=random) + 5 * classes[:, None] * torch.tensor([100.0, 0.0, 0.0])
     probe = fit_probe(tokens, classes, 4)
     assert torch.equal(probe(tokens), classes)
+    near = torch.randn(2000, 1, generator=random) + 2 * classes[:, None]  # the middle is 1: 84 % of either class
+    told = fit_probe(near, classes, 4)(near) == classes
+    assert [told[classes == each].float().mean().item() for each in (0, 1)] == pytest.approx([0.84, 0.84], abs=0.08)
     with pytest.raises(ValueError, match="fewer than two classes"):
         fit_probe(tokens, torch.zeros(2000, dtype=torch.long), 4)
 

@@ -35,8 +35,10 @@ def pictures(count: int = 2, side: int = 16) -> dict[str, Tensor]:
 def test_any_kind_alone_becomes_tokens_of_the_same_shape(encoder: OmnivorousEncoder, kind: str) -> None:
     seen = encoder({kind: pictures()[kind]})
     assert seen.tokens.shape == (2, 16, 16) and seen.cls.shape == (2, 16)
+    encoder.train()  # not even then do a picture's tokens depend on the others
     alone = encoder({kind: pictures()[kind][:1]})
-    assert torch.allclose(alone.tokens, seen.tokens[:1], atol=1e-5)  # a picture's tokens do not depend on the others
+    assert torch.allclose(alone.tokens, seen.tokens[:1], atol=1e-5)
+    encoder.eval()
 
 
 def test_depth_is_shown_in_grey(encoder: OmnivorousEncoder) -> None:
@@ -75,6 +77,8 @@ def test_modality_dropout_leaves_all_or_one() -> None:
         ({}, "no pictures"),
         ({"sound": torch.zeros(1, 4, 4)}, "no kind 'sound'"),
         ({"rgb": torch.zeros(1, 3, 8, 8)}, "expected uint8 .B, H, W, 3."),
+        ({"rgb": torch.zeros(1, 3, 8, 8, dtype=torch.uint8)}, "expected uint8"),
+        ({"depth": torch.zeros(8, 8, dtype=torch.int32)}, "whole millimetres"),
         ({"rgb": torch.zeros(0, 8, 8, 3, dtype=torch.uint8)}, "expected uint8"),
         ({"depth": torch.zeros(1, 8, 8)}, "multiply metres by 1000"),
         ({"segmentation": torch.full((1, 8, 8), 300)}, "holds 300 to 300"),
@@ -143,6 +147,7 @@ def test_unknown_and_missing_weights_are_told(tmp_path: Path) -> None:
         TrunkConfig(timm="vit_small_patch14_dinov22").build()
     with pytest.raises(WeightsError, match="pretrained=True.*or give a file"):
         TrunkConfig(timm="test_vit", side=32).build()
+    (tmp_path / "w.bin").write_bytes(b"weights")
     with pytest.raises(WeightsError, match="ends in .safetensors"):
         TrunkConfig(timm="test_vit", side=32, weights=tmp_path / "w.bin").build()
 
