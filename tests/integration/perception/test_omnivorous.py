@@ -18,6 +18,7 @@ from foreact.episodes.runfolder import RunError
 from foreact.perception.omnivorous.checkpoint import load_encoder
 from foreact.perception.omnivorous.embed import EmbedConfig, Embedded, EmbedError, embed_pictures, embed_set
 from foreact.perception.omnivorous.evaluate import EvalEncoderConfig, evaluate_encoder
+from foreact.perception.omnivorous.frontier import FrontierConfig, frontier
 from foreact.perception.omnivorous.model import EncoderConfig
 from foreact.perception.omnivorous.sheet import cls_attention
 from foreact.perception.omnivorous.train import EncoderTrainConfig, train_encoder
@@ -85,9 +86,12 @@ def test_alignment_raises_what_no_alignment_leaves_at_chance(folder: Path) -> No
     teacher = figures["retrieval_teacher_grey_mean"]["pooled"]
     assert figures["retrieval_grey_mean"] > 0.15 > teacher
     assert figures["retrieval_grey_mean"] > 3 * teacher
+    low, high = figures["retrieval_grey_interval"]
+    assert low < figures["retrieval_grey_mean"] < high
     assert figures["retrieval_shuffled_mean"] < 0.1  # the control
     assert figures["probe_teacher"] > 0.65 and figures["probe_classes"] == ["floor", "box"]
     assert figures["probe_drop"] == pytest.approx(figures["probe_teacher"] - figures["probe_student"])
+    assert figures["picture_ms"] > 0 and figures["pictures_per_s"] > 0
     low, high = figures["probe_drop_interval"]
     assert low <= figures["probe_drop"] <= high
     assert figures["transfer"]["segmentation"] > figures["transfer_teacher"]["segmentation"] + 0.03
@@ -141,6 +145,21 @@ def test_what_contradicts_itself_is_refused_and_leaves_nothing(folder: Path) -> 
         evaluate_encoder(EvalEncoderConfig(folder / "student", folder / "train", folder / "new"))
 
 
+def test_the_frontier_gathers_students_and_does_not_train_them_twice(folder: Path) -> None:
+    config = FrontierConfig(
+        folder / "train", folder / "held", folder / "teacher", folder / "frontier", (0.0, 10.0), (1,), (0,),
+        optimisation=EncoderOptimisation(updates=2, batch=8),
+    )  # fmt: skip
+    first = frontier(config)
+    assert [row[:4] for row in first.rows] == [
+        ("0", "1", "right", "1"), ("10", "1", "right", "1"), ("0", "1", "shuffled", "1"),
+    ]  # fmt: skip
+    written = {path: path.stat().st_mtime_ns for path in (folder / "frontier").glob("*/eval/*")}
+    assert len(written) == 6
+    assert frontier(config).figures == first.figures
+    assert written == {path: path.stat().st_mtime_ns for path in (folder / "frontier").glob("*/eval/*")}
+
+
 def test_features_of_a_set_are_those_of_its_pictures_and_go_on(folder: Path) -> None:
     config = EmbedConfig(folder / "held", folder / "student", folder / "features", ("depth", "segmentation"))
     embed_set(config)
@@ -170,7 +189,7 @@ def test_a_named_trunk_takes_its_weights_from_a_file_and_is_its_own_teacher(fold
 
     torch.manual_seed(0)
     save_file(timm.create_model("test_vit").state_dict(), folder / "vit.safetensors")
-    trunk = TrunkConfig(side=32, timm="test_vit", weights=folder / "vit.safetensors", frozen=4)
+    trunk = TrunkConfig(side=64, timm="test_vit", weights=folder / "vit.safetensors", frozen=4)
     config = dataclasses.replace(
         aligning(folder), out=folder / "named", encoder=EncoderConfig(trunk), teacher=None, watch=None,
         optimisation=EncoderOptimisation(updates=2, batch=4),
@@ -178,8 +197,10 @@ def test_a_named_trunk_takes_its_weights_from_a_file_and_is_its_own_teacher(fold
     train_encoder(config)
     rows = [json.loads(line) for line in (folder / "named" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss.anchor"] < 0.05  # it has hardly left its teacher
+    figures = evaluate_encoder(EvalEncoderConfig(folder / "named", folder / "held", folder / "new")).figures
+    assert figures["probe_teacher"] == pytest.approx(figures["probe_student"], abs=0.1)
     first, after = trunk.build().vit, load_encoder(folder / "named").trunk.vit
     for block, other, same in zip(first.blocks, after.blocks, [True] * 4 + [False] * 2, strict=True):
         assert torch.equal(block.mlp.fc1.weight, other.mlp.fc1.weight) == same
     weights = cls_attention(load_encoder(folder / "named").trunk, torch.rand(2, 3, 32, 32))
-    assert weights.shape == (2, 4) and 0 < weights.min() and weights.sum(1).max() < 1
+    assert weights.shape == (2, 16) and 0 < weights.min() and weights.sum(1).max() < 1

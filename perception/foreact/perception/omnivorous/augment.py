@@ -122,9 +122,9 @@ def windows(count: int, side: int, zoom: float, flip: bool, generator: torch.Gen
     return Window(rows, torch.where(mirrored, columns.flip(1), columns))
 
 
-def foreign(kind: str, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """Pictures of other scenes, for the colours of maps of a kind; the same for two kinds would match them."""
-    return rgb.roll(FOREIGN[kind], 0)
+def foreign(kind: str, pictures: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+    """Pictures of other scenes of the batch, others for each kind of maps: the same for two kinds would match them."""
+    return pictures.roll(FOREIGN[kind], 0)
 
 
 def shown(

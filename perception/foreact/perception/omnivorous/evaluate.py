@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import write_json_atomic
 from foreact.perception.omnivorous.checkpoint import load_encoder, read_about
 from foreact.perception.omnivorous.memory import PictureMemory
-from foreact.perception.omnivorous.model import KINDS, OmnivorousEncoder, Seen
+from foreact.perception.omnivorous.model import KINDS, EncoderConfig, OmnivorousEncoder, Seen
 from foreact.perception.omnivorous.probe import Hits, interval, probed, token_classes
-from foreact.perception.omnivorous.retrieval import FEATURES, VIEWS, cosines, recalls, seen_scenes
+from foreact.perception.omnivorous.retrieval import FEATURES, VIEWS, cosines, recall_interval, recalls, seen_scenes
 from foreact.perception.omnivorous.sheet import write_sheet
+from foreact.perception.omnivorous.speed import speed_figures
 
 __all__ = ["EvalEncoderConfig", "evaluate_encoder"]
 
@@ -74,7 +76,7 @@ def evaluate_encoder(config: EvalEncoderConfig, progress: ProgressFn = quiet) ->
     figures: dict[str, Any] = {"scenes": len(data), "feature": config.feature, "sha256": about["sha256"]}
     figures |= _retrieval_figures(config, seen, taught)
     progress(4, 5, "probe")
-    figures |= _probe_figures(encoder, data, seen, taught)
+    figures |= _probe_figures(encoder, data, seen, taught) | speed_figures(encoder)
     write_sheet(config.out / "tokens.png", encoder, data, config.shown)
     write_json_atomic(config.out / "figures.json", figures)
     progress(5, 5, "probe")
@@ -93,13 +95,17 @@ def _refuse_training_data(config: EvalEncoderConfig, about: Mapping[str, Any]) -
         )
 
 
-def _teacher(config: EvalEncoderConfig, about: Mapping[str, Any], encoder: OmnivorousEncoder) -> Any:
+def _teacher(
+    config: EvalEncoderConfig, about: Mapping[str, Any], encoder: OmnivorousEncoder
+) -> OmnivorousEncoder | None:
     place = config.teacher or (Path(about["teacher"]) if about.get("teacher") else None)
     if place is not None:
         return load_encoder(place, config.device)
-    if encoder.config.trunk.timm:
-        return encoder.config.build().to(config.device).eval().requires_grad_(False)
-    return None
+    if not encoder.config.trunk.timm:
+        return None
+    weights = Path(about["weights"]) if about.get("weights") else None
+    trunk = dataclasses.replace(encoder.config.trunk, weights=weights)
+    return EncoderConfig(trunk).build().to(config.device).eval().requires_grad_(False)
 
 
 def _retrieval_figures(
@@ -109,6 +115,7 @@ def _retrieval_figures(
     main = dict(found["grey"][config.feature])
     figures: dict[str, Any] = {
         "retrieval_grey_mean": main.pop("mean"), "retrieval_grey": main,
+        "retrieval_grey_interval": list(recall_interval(seen["grey"], config.feature)),
         "retrieval": found, "chance": 1 / len(seen["grey"]["rgb"].cls),
         "retrieval_shuffled_mean": recalls(seen["grey"], SHIFT)[config.feature]["mean"],
         "cosines": {name: cosines(seen["grey"], name) for name in FEATURES},

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from foreact.perception.omnivorous.augment import MapWays, mixed, photometric, shown
+from foreact.perception.omnivorous.augment import MapWays, foreign, mixed, photometric, shown
 from foreact.perception.omnivorous.decoder import PictureDecoder, class_weights, dense_loss, scene_losses
 from foreact.perception.omnivorous.memory import AlignedBatch
 from foreact.perception.omnivorous.model import KINDS, OmnivorousEncoder, Seen, fused, kinds_left
@@ -53,6 +53,7 @@ class AlignConfig:
         sigreg: Weight of SIGReg, which keeps features apart where there is no teacher.
         lines: On which it is measured.
         decoding: Weight of drawing all kinds from some, likewise.
+        shuffled: Pair each picture with maps of other scenes: a control, which must learn nothing.
 
     Raises:
         ValueError: A number is out of range.
@@ -67,6 +68,7 @@ class AlignConfig:
     sigreg: float = 0.05
     lines: int = 64
     decoding: float = 1.0
+    shuffled: bool = False
 
     def __post_init__(self) -> None:
         weights = (self.anchor, self.whole, self.pooled, self.dense, self.sigreg, self.decoding)
@@ -174,6 +176,8 @@ class AlignLearner(Learner):
     def _planes(self, batch: AlignedBatch, done: float, generator: torch.Generator) -> dict[str, Tensor]:
         rgb, ways = photometric(batch.rgb, generator), self.config.ways
         maps = {"depth": batch.depth, "segmentation": batch.segments}
+        if self.config.shuffled:
+            maps = {kind: foreign(kind, unit) for kind, unit in maps.items()}
         found = {"rgb": rgb}
         for kind, unit in maps.items():
             pictures = shown(kind, unit, rgb, ways, generator)

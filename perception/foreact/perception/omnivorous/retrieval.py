@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from itertools import permutations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from foreact.perception.omnivorous.augment import foreign
@@ -18,7 +18,7 @@ from foreact.perception.omnivorous.memory import AlignedBatch, PictureMemory
 from foreact.perception.omnivorous.model import KINDS, OmnivorousEncoder, Seen
 from foreact.perception.omnivorous.palette import coloured, grey
 
-__all__ = ["FEATURES", "VIEWS", "cosines", "features", "recall_at_1", "recalls", "seen_scenes"]
+__all__ = ["FEATURES", "VIEWS", "cosines", "features", "found_first", "recall_interval", "recalls", "seen_scenes"]
 
 FEATURES = ("cls", "pooled", "quarters")
 NEAR = 1e-6
@@ -68,13 +68,29 @@ def features(seen: Seen) -> dict[str, Float[Tensor, "n e"]]:
     return {"cls": seen.cls, "pooled": seen.tokens.mean(1), "quarters": quarters}
 
 
-def recall_at_1(queries: Float[Tensor, "n e"], keys: Float[Tensor, "n e"]) -> float:
-    """Share of queries whose own key has the largest cosine, larger than any other by more than 1e-6."""
+def found_first(queries: Float[Tensor, "n e"], keys: Float[Tensor, "n e"]) -> Bool[Tensor, " n"]:
+    """Queries whose own key has the largest cosine, larger than any other by more than 1e-6."""
     queries, keys = (torch.nn.functional.normalize(each, dim=-1) for each in (queries, keys))
     scores = queries @ keys.T
     own = scores.diagonal()[:, None]
     # rank = number of keys with score >= own - 1e-6, the own one among them
-    return ((scores >= own - NEAR).sum(1) == 1).float().mean().item()
+    return (scores >= own - NEAR).sum(1) == 1
+
+
+def recall_interval(seen: Mapping[str, Seen], name: str, rounds: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Of the mean recall over the six pairs, 95 %, by drawing queries' scenes anew among the same keys.
+
+    Args:
+        seen: By kind.
+        name: One of `FEATURES`.
+        rounds: Draws.
+        seed: Of them.
+    """
+    of = {kind: features(each)[name] for kind, each in seen.items()}
+    hits = torch.stack([found_first(of[one], of[other]) for one, other in permutations(KINDS, 2)]).float().mean(0)
+    drawn = torch.randint(0, len(hits), (rounds, len(hits)), generator=torch.Generator().manual_seed(seed))
+    low, high = torch.quantile(hits[drawn].mean(1), torch.tensor([0.025, 0.975])).tolist()
+    return low, high
 
 
 def recalls(seen: Mapping[str, Seen], shift: int = 0) -> dict[str, dict[str, float]]:
@@ -88,7 +104,7 @@ def recalls(seen: Mapping[str, Seen], shift: int = 0) -> dict[str, dict[str, flo
     found: dict[str, dict[str, float]] = {}
     for name in FEATURES:
         pairs = {
-            f"{one}_to_{other}": recall_at_1(of[one][name], of[other][name].roll(shift, 0))
+            f"{one}_to_{other}": found_first(of[one][name], of[other][name].roll(shift, 0)).float().mean().item()
             for one, other in permutations(KINDS, 2)
         }
         found[name] = {"mean": sum(pairs.values()) / len(pairs), **pairs}

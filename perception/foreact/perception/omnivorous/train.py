@@ -121,7 +121,8 @@ def _train(config: EncoderTrainConfig, progress: ProgressFn) -> None:
             progress(trainer.step, total, f"{config.stage} (loss {terms['loss']:.3f})")
         if trainer.step % config.checkpoint_every == 0 or trainer.step == total:
             write_state(config.out, TrainingState(trainer.step, trainer.capture()))
-    save_encoder(config.out / "model", _kept(config.encoder), trainer.kept(), _about(config, trainer.step))
+    tensors = trainer.result.state_dict()
+    save_encoder(config.out / "model", _kept(config.encoder), tensors, _about(config, trainer.step))
 
 
 def _learner(config: EncoderTrainConfig, data: PictureMemory) -> Learner:
@@ -147,9 +148,7 @@ def _teacher(config: EncoderTrainConfig, encoder: OmnivorousEncoder) -> Trunk | 
 def _watched(config: EncoderTrainConfig, trainer: EncoderTrainer, data: PictureMemory | None) -> dict[str, float]:
     if data is None or trainer.step % config.watch_every and trainer.step != config.optimisation.updates:
         return {}
-    encoder = trainer.learner.encoder.eval()
-    found = recalls(seen_scenes(encoder, data))
-    trainer.learner.train()
+    found = recalls(seen_scenes(trainer.result.eval(), data))
     pairs = found["pooled"]
     shown = {f"retrieval_grey.{name}": value for name, value in pairs.items() if name != "mean"}
     means = {f"retrieval_grey_mean.{name}": values["mean"] for name, values in found.items()}
@@ -157,7 +156,7 @@ def _watched(config: EncoderTrainConfig, trainer: EncoderTrainer, data: PictureM
 
 
 def _kept(config: EncoderConfig) -> EncoderConfig:
-    """Where a file of weights lay is of no use any more."""
+    """What is needed to build the encoder again; where a file of weights lay is told apart."""
     return dataclasses.replace(config, trunk=dataclasses.replace(config.trunk, weights=None))
 
 
@@ -167,6 +166,7 @@ def _about(config: EncoderTrainConfig, updates: int) -> dict[str, JSON]:
     return {
         "trained_on": str(config.data), "stage": config.stage, "updates": updates, "seed": config.seed,
         "teacher": teacher, "teacher_sha256": mark,
+        "weights": None if config.encoder.trunk.weights is None else str(config.encoder.trunk.weights),
     }  # fmt: skip
 
 

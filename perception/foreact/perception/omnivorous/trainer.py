@@ -16,6 +16,7 @@ from torch import Tensor
 
 from foreact.perception.omnivorous.learners import Learner
 from foreact.perception.omnivorous.memory import PictureMemory
+from foreact.perception.omnivorous.model import OmnivorousEncoder
 
 __all__ = ["EncoderOptimisation", "EncoderTrainer"]
 
@@ -28,7 +29,7 @@ class EncoderOptimisation:
 
     Attributes:
         updates: In all.
-        batch: Scenes of each.
+        batch: Scenes of each, 4 or more.
         learning_rate: Peak of the cycle.
         rising: Part of the updates until the peak.
         weight_decay: AdamW's, of matrices.
@@ -52,8 +53,8 @@ class EncoderOptimisation:
     precision: Literal["float32", "bfloat16"] = "bfloat16"
 
     def __post_init__(self) -> None:
-        if self.updates < 1 or self.batch < 2 or self.learning_rate <= 0 or self.clip <= 0:
-            raise ValueError(f"optimisation: expected positive numbers and a batch of 2 or more, got {self}")
+        if self.updates < 1 or self.batch < 4 or self.learning_rate <= 0 or self.clip <= 0:
+            raise ValueError(f"optimisation: expected positive numbers and a batch of 4 or more, got {self}")
         if not (0 < self.rising < 1 and 0 <= self.ema < 1 and 0 < self.zoom <= 1 and self.weight_decay >= 0):
             raise ValueError(f"optimisation: rising, ema, zoom or weight_decay is out of range: {self}")
 
@@ -122,9 +123,10 @@ class EncoderTrainer:
         shown = {f"loss.{name}": term.item() for name, term in terms.items()}
         return {"loss": value, **shown, "gradient_norm": float(norm), "learning_rate": rate}
 
-    def kept(self) -> dict[str, Tensor]:
-        """Weights of the encoder that training is for."""
-        return dict((self._average or self.learner.encoder).state_dict())
+    @property
+    def result(self) -> OmnivorousEncoder:
+        """What training is for: the moving average of the encoder if there is one, else the encoder."""
+        return self._average or self.learner.encoder
 
     def capture(self) -> dict[str, Tensor]:
         """All tensors that are needed to continue, by name."""

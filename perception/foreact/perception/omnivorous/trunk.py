@@ -6,6 +6,7 @@ Shape letters: B pictures, H = W = side, N tokens, D width.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from foreact.perception.omnivorous.stem import ConvStem
 
-__all__ = ["Trunk", "TrunkConfig", "WeightsError"]
+__all__ = ["SIZES", "Trunk", "TrunkConfig", "WeightsError"]
 
 FEW = 128  # tokens
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -75,6 +76,14 @@ class TrunkConfig:
         if self.timm:
             return Trunk(self, _named(self, pretrained))
         return Trunk(self, _plain(self))
+
+
+SIZES: Mapping[str, TrunkConfig] = {
+    "tiny": TrunkConfig(),
+    "small": TrunkConfig(width=384, depth=12, heads=6),
+    "base": TrunkConfig(side=128, width=768, depth=12, heads=12),
+}
+"""Trunks of our own, by name; `base` is meant for a GPU."""
 
 
 class Trunk(nn.Module):

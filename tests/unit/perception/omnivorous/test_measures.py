@@ -5,20 +5,20 @@ import torch
 
 from foreact.perception.omnivorous.model import Seen
 from foreact.perception.omnivorous.probe import Hits, fit_probe, interval, probed, token_classes
-from foreact.perception.omnivorous.retrieval import cosines, features, recall_at_1, recalls
+from foreact.perception.omnivorous.retrieval import cosines, features, found_first, recall_interval, recalls
 
 
 def test_recall_by_hand() -> None:
     queries = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    assert recall_at_1(queries, 3 * queries) == 1.0
+    assert found_first(queries, 3 * queries).tolist() == [True, True, True]
     # the second query finds the third key, the third the second
-    assert recall_at_1(queries, queries[[0, 2, 1]]) == pytest.approx(1 / 3)
+    assert found_first(queries, queries[[0, 2, 1]]).tolist() == [True, False, False]
 
 
 def test_ties_count_as_failures() -> None:
     queries = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    assert recall_at_1(queries, queries) == pytest.approx(1 / 3)
-    assert recall_at_1(torch.ones(5, 3), torch.ones(5, 3)) == 0.0
+    assert found_first(queries, queries).tolist() == [False, False, True]
+    assert not found_first(torch.ones(5, 3), torch.ones(5, 3)).any()
 
 
 def seen(seed: int, count: int = 40) -> Seen:
@@ -34,6 +34,14 @@ def test_aligned_kinds_are_found_and_displaced_ones_are_not() -> None:
     assert shifted["cls"]["mean"] == 0.0
     apart = recalls({kind: seen(seed) for seed, kind in enumerate(("rgb", "depth", "segmentation"))})
     assert apart["pooled"]["mean"] < 0.15
+
+
+def test_the_interval_of_recall_is_that_of_a_share() -> None:
+    half = torch.eye(400)
+    half[::2] = 1.0  # every second scene ties with the others like it
+    each = Seen(torch.zeros(400, 4, 1), half)
+    low, high = recall_interval({kind: each for kind in ("rgb", "depth", "segmentation")}, "cls")
+    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.008)
 
 
 def test_quarters_keep_where_things_are() -> None:
