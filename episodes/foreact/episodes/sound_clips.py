@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class SoundHeader:
 
 
 class SoundSet:
-    """A finished set; blocks are read when they are first asked for, and kept.
+    """A finished set; blocks are read when they are first asked for, and kept, with two bytes a sample.
 
     Args:
         path: Its folder.
@@ -116,7 +116,17 @@ class SoundSet:
         block, row = divmod(index, SOUND_BLOCK)
         if block not in self._blocks:
             self._blocks[block] = _read_block(_file(self.path, block), self._size(block))
-        return self._blocks[block][row]
+        clip = self._blocks[block][row]
+        return replace(clip, audio=clip.audio.astype(np.float32) / np.float32(FULL_SCALE))
+
+    def totals(self) -> tuple[int, int]:
+        """Samples and events of all clips; sound itself is not read.
+
+        Raises:
+            SoundError: A block is damaged.
+        """
+        blocks = [_arrays(_file(self.path, block), ("samples", "events")) for block in range(self.header.blocks)]
+        return sum(int(each["samples"].sum()) for each in blocks), sum(int(each["events"].sum()) for each in blocks)
 
     def _size(self, block: int) -> int:
         return min(SOUND_BLOCK, self.header.clips - block * SOUND_BLOCK)
@@ -194,12 +204,17 @@ def _packed(clips: Sequence[SoundClip]) -> Mapping[str, Any]:
     }
 
 
-def _read_block(file: Path, size: int) -> list[SoundClip]:
+def _arrays(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         with np.load(file) as found:
-            arrays = {name: found[name] for name in ARRAYS}
+            return {name: found[name] for name in names}
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise SoundError(f"{file} is damaged ({error}); delete it and type the line that makes it once more") from error
+
+
+def _read_block(file: Path, size: int) -> list[SoundClip]:
+    """Clips of a block, their sound still as 16-bit integers."""
+    arrays = _arrays(file, ARRAYS)
     lengths, counts = arrays["samples"], arrays["events"]
     if len(lengths) != size or lengths.sum() != len(arrays["audio"]) or counts.sum() != len(arrays["times"]):
         raise SoundError(f"{file} does not hold {size} whole clips; delete it and type the line once more")
@@ -207,7 +222,7 @@ def _read_block(file: Path, size: int) -> list[SoundClip]:
     clips = []
     for row in range(size):
         part, own = slice(ends[row] - lengths[row], ends[row]), slice(stops[row] - counts[row], stops[row])
-        audio = arrays["audio"][part].astype(np.float32) / np.float32(FULL_SCALE)
+        audio = arrays["audio"][part]
         times, labels, strengths = (arrays[name][own] for name in ("times", "labels", "strengths"))
         text, source = int(arrays["text"][row]), int(arrays["source"][row])
         clips.append(SoundClip(audio, times, labels, strengths, text, source))

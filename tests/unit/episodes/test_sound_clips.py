@@ -30,6 +30,7 @@ def written(path: Path) -> SoundSet:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     found = written(tmp_path / "set")
     assert len(found) == CLIPS and found.header == HEADER
+    assert found.totals() == (sum(50 + each for each in range(CLIPS)), sum(each % 3 for each in range(CLIPS)))
     for number in (0, 1, 31, 32, 34):
         mine, wanted = found[number], clip(number, number % 3)
         assert mine.audio.dtype == np.float32 and np.abs(mine.audio - wanted.audio).max() < 1e-4

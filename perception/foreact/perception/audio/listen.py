@@ -14,7 +14,7 @@ from foreact.perception.audio.waveform import RATE, checked_audio
 
 __all__ = ["Heard", "Listener", "transcribe"]
 
-TAIL_MS = 2 * TOKEN_MS  # silence after the delay, so that words that wait their turn are said
+TAIL_MS = 3 * TOKEN_MS  # silence after the delay, so that words that wait their turn are said
 
 
 @dataclass(frozen=True)

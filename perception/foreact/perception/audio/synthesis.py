@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -17,7 +18,7 @@ import numpy as np
 
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import jsonable
-from foreact.episodes.sound_clips import SOUND_BLOCK, SoundClip, SoundHeader, SoundWriter
+from foreact.episodes.sound_clips import SOUND_BLOCK, SoundClip, SoundHeader, SoundSet, SoundWriter
 from foreact.perception.audio.acoustics import Acoustics, heard_in_room
 from foreact.perception.audio.espeak import ACCENTS, Synthesiser, Voice, variants
 from foreact.perception.audio.streams import Vocabulary, normal_words
@@ -26,7 +27,7 @@ from foreact.perception.audio.waveform import RATE, resample
 
 __all__ = ["RecordSpeechConfig", "record_speech"]
 
-COLUMNS = ("clips", "seconds of speech", "sentences", "words", "voices", "wall [s]")
+COLUMNS = ("clips", "seconds of speech", "sentences", "words", "different words", "voices", "wall [s]")
 SEED_LIMIT = 1 << 28
 SILENCE = (0.1, 0.4)  # before and after the sentence [s]
 
@@ -99,15 +100,14 @@ def record_speech(config: RecordSpeechConfig, progress: ProgressFn = quiet) -> O
     """
     started, header = time.monotonic(), config.header
     writer = SoundWriter(config.out, header)
-    seconds = 0.0
     for clips in _made(config, header, range(writer.done, header.blocks)):
         writer.write(clips)
-        seconds += sum(len(each.audio) for each in clips) / RATE
         progress(min(writer.done * SOUND_BLOCK, config.clips), config.clips, "say sentences")
-    took = time.monotonic() - started
+    samples, words = SoundSet.open(config.out).totals()
     figures: dict[str, JSON] = {
-        "clips": config.clips, "seconds": round(seconds, 1), "sentences": len(config.sentences),
-        "words": len(header.labels), "voices": len(header.sources), "wall_s": round(took, 1),
+        "clips": config.clips, "seconds": round(samples / RATE, 1), "sentences": len(config.sentences),
+        "words": words, "vocabulary": len(header.labels), "voices": len(header.sources),
+        "wall_s": round(time.monotonic() - started, 1),
     }  # fmt: skip
     return Outcome(config.out, figures, COLUMNS, (tuple(str(each) for each in figures.values()),))
 
@@ -133,6 +133,8 @@ def _made(config: RecordSpeechConfig, header: SoundHeader, blocks: range) -> Ite
 
 
 def _end_with_parent() -> None:
+    """End with the parent, also when it is killed; leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -13,7 +13,7 @@ from typing import get_args
 import numpy as np
 
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
-from foreact.episodes.sound_clips import SOUND_BLOCK, SoundClip, SoundHeader, SoundWriter
+from foreact.episodes.sound_clips import SOUND_BLOCK, SoundClip, SoundHeader, SoundSet, SoundWriter
 from foreact.sim.seeds import INDEX_LIMIT, SEED_LIMIT, Split, layout_seed
 from foreact.sim.sound.impacts import Impact, ImpactListener
 from foreact.sim.sound.materials import geom_materials
@@ -82,17 +82,14 @@ def record_sounds(config: RecordSoundsConfig, progress: ProgressFn = quiet) -> O
         SoundError: `out` holds something else, or is damaged.
     """
     started, header = time.monotonic(), config.header
-    writer, impacts = SoundWriter(config.out, header), 0
-    before = writer.done
-    for clips in _made(config, range(before, header.blocks)):
+    writer = SoundWriter(config.out, header)
+    for clips in _made(config, range(writer.done, header.blocks)):
         writer.write(clips)
-        impacts += sum(len(each.times) for each in clips)
         progress(min(writer.done * SOUND_BLOCK, config.clips), config.clips, "record sounds")
-    made, took = config.clips - before * SOUND_BLOCK, time.monotonic() - started
+    samples, impacts = SoundSet.open(config.out).totals()
     figures: dict[str, JSON] = {
         "clips": config.clips, "seconds": config.seconds, "impacts": impacts,
-        "impacts_per_s": round(impacts / max(made * config.seconds, 1e-9), 3) if made > 0 else 0.0,
-        "wall_s": round(took, 1),
+        "impacts_per_s": round(impacts * RATE / samples, 2), "wall_s": round(time.monotonic() - started, 1),
     }  # fmt: skip
     return Outcome(config.out, figures, COLUMNS, (tuple(str(each) for each in figures.values()),))
 
