@@ -64,15 +64,15 @@ def test_a_patch_counts_where_one_class_covers_three_quarters() -> None:
 
 def test_a_probe_separates_what_is_linear_however_rare() -> None:
     random = torch.Generator().manual_seed(0)
-    classes = (torch.rand(2000, generator=random) < 0.03).long()
-    tokens = torch.randn(2000, 3, generator=random) + 5 * classes[:, None] * torch.tensor([100.0, 0.0, 0.0])
+    classes = (torch.rand(1000, generator=random) < 0.05).long()
+    tokens = torch.randn(1000, 3, generator=random) + 5 * classes[:, None] * torch.tensor([100.0, 0.0, 0.0])
     probe = fit_probe(tokens, classes, 4)
     assert torch.equal(probe(tokens), classes)
-    near = torch.randn(2000, 1, generator=random) + 2 * classes[:, None]  # the middle is 1: 84 % of either class
+    near = torch.randn(1000, 1, generator=random) + 2 * classes[:, None]  # the middle is 1: 84 % of either class
     told = fit_probe(near, classes, 4)(near) == classes
-    assert [told[classes == each].float().mean().item() for each in (0, 1)] == pytest.approx([0.84, 0.84], abs=0.08)
+    assert [told[classes == each].float().mean().item() for each in (0, 1)] == pytest.approx([0.84, 0.84], abs=0.1)
     with pytest.raises(ValueError, match="fewer than two classes"):
-        fit_probe(tokens, torch.zeros(2000, dtype=torch.long), 4)
+        fit_probe(tokens, torch.zeros(1000, dtype=torch.long), 4)
 
 
 def test_balanced_accuracy_by_hand() -> None:
