@@ -1,6 +1,8 @@
 """Every test folder has a time limit; a test outside these folders fails collection."""
 
 import os
+import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,16 @@ HERE = Path(__file__).parent
 # Small models on a busy machine: one thread per process (set before anything imports torch or numpy).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Every test draws the same numbers, alone or among others."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def timeout_of(file: Path) -> int:

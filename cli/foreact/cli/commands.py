@@ -47,7 +47,7 @@ COMMANDS: tuple[Command, ...] = (
                 positional=("target",),
                 options=("seed", "device"),
                 conf="record-scenes",
-            )
+            ),
         },
     ),
     FORK,
