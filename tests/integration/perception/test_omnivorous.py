@@ -152,6 +152,7 @@ def test_the_frontier_gathers_students_and_does_not_train_them_twice(folder: Pat
     )  # fmt: skip
     first = frontier(config)
     assert [row[:4] for row in first.rows] == [("10", "1", "right", "1"), ("10", "1", "shuffled", "1")]
+    assert first.rows[0][4:] != first.rows[1][4:]
     written = {path: path.stat().st_mtime_ns for path in (folder / "frontier").glob("*/eval/*")}
     assert len(written) == 4
     assert frontier(config).figures == first.figures
