@@ -89,7 +89,8 @@ def _epilog(command: Command) -> str:
     example = command.example.replace("[", "\\[")
     key = command.by or next(iter(command.positional), "")
     variants = ((name.replace("*", "..."), each) for name, each in command.variants.items())
-    others = [f"{key}={name}: {each.help}" for name, each in variants if each is not None]
+    named = ((name if "=" in name else f"{key}={name}", each) for name, each in variants)
+    others = [f"{name}: {each.help}" for name, each in named if each is not None]
     return "\n\n".join([f"Example: {example}", *others])
 
 

@@ -50,7 +50,7 @@ class Command:
         positional: keys that may be given without `key=`, in order.
         options: keys that also exist as options, such as `--device`.
         variants: what else the command is for other values of the key `by`; None is the command itself, and `*` stands
-            for any value.
+            for any value; `KEY=*` is what it is wherever that key is given.
         by: the key that chooses among variants; empty for the first positional one.
         conf: folder of its named configurations, if not its name.
     """
@@ -81,13 +81,18 @@ class Command:
         key = self.by or self.positional[0]
         bare = key in self.positional[:1]
         parts = [argument.lstrip("+").partition("=") for argument in arguments]
+        keys = {name for name, equals, _ in parts if equals}
+        told = next((self.variants[f"{each}=*"] for each in keys if f"{each}=*" in self.variants), None)
+        if told is not None:
+            return told.chosen(arguments)
         given = next(
             (value if equals else name for name, equals, value in parts if name == key or (bare and not equals)), None
         )
         if given is not None and given not in self.variants and "*" in self.variants:
             given = "*"
         if given is not None and given not in self.variants:
-            raise DoorError(f"{key} is {given!r}: choose from {', '.join(filter(None, self.variants))}")
+            known = [each for each in self.variants if each and "=" not in each]
+            raise DoorError(f"{key} is {given!r}: choose from {', '.join(known)}")
         variant = self.variants.get(given or "")
         return variant.chosen(arguments) if variant else self
 

@@ -1,6 +1,7 @@
 """The command table: what each command is called and where its configuration and its work live."""
 
 from foreact.cli.command import Command, Report
+from foreact.cli.senses_commands import EMBED, EVAL_SENSES, TRAIN_SENSES
 from foreact.cli.worldmodel_commands import BENCH_VARIANTS, EVAL_VARIANTS, FORK, IMAGINE, PLAN, TRAIN_VARIANTS
 
 __all__ = ["COMMANDS", "DOCTOR", "Command", "Report"]
@@ -59,7 +60,7 @@ COMMANDS: tuple[Command, ...] = (
         "Train a policy on an episode store.",
         "foreact train policy=tiny data=data/r out=runs/r",
         options=("device", "seed"),
-        variants=TRAIN_VARIANTS,
+        variants={**TRAIN_VARIANTS, **TRAIN_SENSES},
         by="worldmodel",
     ),
     Command(
@@ -70,9 +71,10 @@ COMMANDS: tuple[Command, ...] = (
         "Evaluate a policy in closed loop on layouts it never saw.",
         "foreact eval policy=runs/r tasks=[reach,push] out=runs/r/eval",
         options=("device", "seed", "agent"),
-        variants=EVAL_VARIANTS,
+        variants={**EVAL_VARIANTS, **EVAL_SENSES},
         by="worldmodel",
     ),
+    EMBED,
     Command(
         "inspect",
         "foreact.episodes.inspect",

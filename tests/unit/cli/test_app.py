@@ -243,3 +243,16 @@ def test_help_imports_no_room() -> None:
     )
     done: Any = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_key_may_choose_a_command_of_its_own() -> None:
+    train = next(command for command in COMMANDS if command.name == "train")
+    chosen = {
+        "data=d out=o": "vla.train",
+        "worldmodel=tiny data=d": "worldmodels.train",
+        "worldmodel=pixels data=d": "worldmodels.pixels.train",
+        "encoder=tiny data=d": "perception.omnivorous.train",
+        "++encoder=tiny data=d": "perception.omnivorous.train",
+    }
+    for line, module in chosen.items():
+        assert train.chosen(line.split()).module == f"foreact.{module}"

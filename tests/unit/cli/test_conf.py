@@ -17,6 +17,7 @@ REQUIRED = {
     "train": ["data=x", "out=y"],
     "train-worldmodel": ["data=x", "out=y"],
     "train-pixels": ["data=x", "out=y"],
+    "train-encoder": ["data=x", "out=y"],
     "compress": ["model=a.onnx", "policy=b", "out=c.onnx", "data=d"],
 }
 
