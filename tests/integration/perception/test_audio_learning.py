@@ -1,6 +1,8 @@
 """A speech model learns words made of tones in a minute, is stopped and goes on, and hears them as they come in."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_words_are_heard_and_the_controls_are_not(run: Path) -> None:
     config = EvaluateSpeechConfig(run, run.parent / "eval", delays=(480, 2400))
-    figures = evaluate_speech(config).figures
+    figures: Mapping[str, Any] = evaluate_speech(config).figures
     wer = {name: each["wer"] for name, each in figures.items() if isinstance(each, dict)}
     assert wer["speech.480"] < 0.2 and wer["speech.2400"] < 0.3
     assert min(wer["other_sentence.480"], wer["other_sentence.2400"], wer["backwards.2400"]) > 0.35

@@ -46,7 +46,7 @@ def load_speech_model(path: Path, device: str | torch.device = "cpu") -> SpeechM
         CheckpointError: Missing, truncated, altered, or not a speech model.
     """
     folder = path / "model" if (path / "model" / f"{NAME}.json").exists() else path
-    described = read_description(folder, NAME, "train one: foreact train audio=tiny data=... out=...")
+    described = read_description(folder, NAME, "train one: foreact train speech=tiny data=... out=...")
     try:
         config = strictjson.decode(SpeechModelConfig, described["model"], "model")
         model = config.build(Vocabulary(tuple(described["words"])))

@@ -35,7 +35,7 @@ class EvaluateSpeechConfig:
     """What to listen with, and to what.
 
     Attributes:
-        model: A speech model, or its run folder.
+        speech: A speech model, or its run folder.
         data: Recorded speech; with split `eval` its voices are held out.
         delays: [ms]; multiples of 80, at most 2400.
         clips: How many of the set, from its start; 0 for all.
@@ -44,7 +44,7 @@ class EvaluateSpeechConfig:
         device: `cpu` (one thread), `cuda` or `cuda:N`.
     """
 
-    model: Path
+    speech: Path
     data: Path
     delays: tuple[int, ...] = (80, 240, 480, 960, 2400)
     clips: int = 0
@@ -67,7 +67,7 @@ def evaluate_speech(config: EvaluateSpeechConfig, progress: ProgressFn = quiet) 
     """
     check_device(config.device, 1, config.batch)
     started, delays = time.monotonic(), [(each, delay_tokens(each)) for each in config.delays]
-    model, data = load_speech_model(config.model, config.device), open_speech(config.data)
+    model, data = load_speech_model(config.speech, config.device), open_speech(config.data)
     spoken = SpokenSet(data, model.vocabulary)
     count = config.clips or len(data)
     if not delays or not 2 <= count <= len(data):
@@ -90,7 +90,7 @@ def evaluate_speech(config: EvaluateSpeechConfig, progress: ProgressFn = quiet) 
             rows.append((name, str(milliseconds), _with_interval(own, "wer"), _with_interval(own, "exact"), str(count)))
         progress(index + 1, len(delays), "listen")
     figures["wall_s"] = round(time.monotonic() - started, 1)
-    return Outcome(config.model, figures, COLUMNS, tuple(rows))
+    return Outcome(config.speech, figures, COLUMNS, tuple(rows))
 
 
 @torch.no_grad()

@@ -51,7 +51,7 @@ class TrainOnsetsConfig:
     Attributes:
         data: Recorded contact sounds whose split is `train`.
         out: Run folder; one that holds the same run is continued.
-        network: Sizes, and whether it has positions.
+        onsets: Sizes of the network, and whether it has positions.
         fitting: How it is fitted.
         acoustics: Rooms that sounds are heard in, drawn anew in each update.
         onset_weight: Weight of frames with an onset.
@@ -63,7 +63,7 @@ class TrainOnsetsConfig:
 
     data: Path
     out: Path
-    network: OnsetConfig = field(default_factory=OnsetConfig)
+    onsets: OnsetConfig = field(default_factory=OnsetConfig)
     fitting: FittingConfig = field(default_factory=lambda: FittingConfig(updates=400, batch=8, warmup=20))
     acoustics: Acoustics = field(default_factory=lambda: Acoustics(snr=(15.0, 40.0)))
     onset_weight: float = 4.0
@@ -78,14 +78,14 @@ class EvaluateOnsetsConfig:
     """What to listen with, and to what.
 
     Attributes:
-        model: An onset network, or its run folder.
+        onsets: An onset network, or its run folder.
         data: Recorded contact sounds of any length.
         acoustics: Rooms that sounds are heard in.
         seed: Of rooms and intervals.
         device: `cpu` (one thread), `cuda` or `cuda:N`.
     """
 
-    model: Path
+    onsets: Path
     data: Path
     acoustics: Acoustics = field(default_factory=lambda: Acoustics(snr=(15.0, 40.0)))
     seed: int = 0
@@ -132,7 +132,7 @@ def onset_fitter(config: TrainOnsetsConfig) -> tuple[OnsetNetwork, Fitter]:
     if len(lengths) != 1:
         raise SoundError(f"data={config.data} has clips of {min(lengths)} to {max(lengths)} samples; record one length")
     torch.manual_seed(config.seed)
-    network = config.network.build().to(config.device)
+    network = config.onsets.build().to(config.device)
     weight = torch.tensor(config.onset_weight, device=config.device)
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
@@ -192,7 +192,7 @@ def evaluate_onsets(config: EvaluateOnsetsConfig, progress: ProgressFn = quiet) 
         ValueError: Clips are longer than learned positions.
     """
     check_device(config.device, 1, 1)
-    network, data = load_onset_network(config.model, config.device), _opened(config.data)
+    network, data = load_onset_network(config.onsets, config.device), _opened(config.data)
     random, scores, controls = np.random.default_rng(config.seed), list[OnsetScore](), list[OnsetScore]()
     seconds = float(np.mean([len(data[index].audio) / RATE for index in range(len(data))]))
     for index in range(len(data)):
@@ -211,7 +211,7 @@ def evaluate_onsets(config: EvaluateOnsetsConfig, progress: ProgressFn = quiet) 
         (name, f"{seconds:g}", f"{own['f1']:.3f} ({own['f1_low']:.3f} to {own['f1_high']:.3f})", str(len(data)))
         for name, own in (("network", found), ("random times", control))
     )
-    return Outcome(config.model, figures, ("onsets", "seconds", "F1 within 50 ms", "clips"), rows)
+    return Outcome(config.onsets, figures, ("onsets", "seconds", "F1 within 50 ms", "clips"), rows)
 
 
 def _train(config: TrainOnsetsConfig, progress: ProgressFn) -> None:
@@ -219,7 +219,7 @@ def _train(config: TrainOnsetsConfig, progress: ProgressFn) -> None:
     run = RunFolder.resume_or_create(config.out, "train-onsets", config, config.seed)
     fit(fitter, run, config.log_every, config.checkpoint_every, progress)
     about = {"trained_on": str(config.data), "updates": fitter.step, "seed": config.seed}
-    described = {"network": dataclasses.asdict(config.network), "about": about}
+    described = {"network": dataclasses.asdict(config.onsets), "about": about}
     write_folder(config.out / "model", NAME, network.state_dict(), described)
 
 

@@ -29,7 +29,7 @@ class TrainSpeechConfig:
     Attributes:
         data: Recorded speech whose split is `train`.
         out: Run folder; one that holds the same run is continued.
-        model: Sizes.
+        speech: Sizes of the model.
         fitting: How it is fitted.
         pad_weight: Weight of tokens in which nothing is to be said.
         z_weight: Weight of the z-loss.
@@ -41,7 +41,7 @@ class TrainSpeechConfig:
 
     data: Path
     out: Path
-    model: SpeechModelConfig = field(default_factory=SpeechModelConfig)
+    speech: SpeechModelConfig = field(default_factory=SpeechModelConfig)
     fitting: FittingConfig = field(default_factory=FittingConfig)
     pad_weight: float = 0.3
     z_weight: float = 1e-4
@@ -75,7 +75,7 @@ def train_speech(config: TrainSpeechConfig, progress: ProgressFn = quiet) -> Out
         "cpu_s": round(time.process_time() - cpu, 1),
     }
     columns = ("model", "updates", "loss (last 10 logged)", "wall [s]", "CPU [s]")
-    row = (config.model.encoder.size, *(f"{figures[key]:.6g}" for key in ("updates", "loss", "wall_s", "cpu_s")))
+    row = (config.speech.encoder.size, *(f"{figures[key]:.6g}" for key in ("updates", "loss", "wall_s", "cpu_s")))
     return Outcome(config.out / "model", figures, columns, (row,))
 
 
@@ -91,7 +91,7 @@ def speech_fitter(config: TrainSpeechConfig) -> tuple[SpeechModel, Fitter]:
     vocabulary = Vocabulary(data.header.labels)
     spoken = SpokenSet(data, vocabulary)
     torch.manual_seed(config.seed)
-    model = config.model.build(vocabulary).to(config.device)
+    model = config.speech.build(vocabulary).to(config.device)
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         batch = spoken.draw(config.fitting.batch, generator)

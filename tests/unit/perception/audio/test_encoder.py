@@ -26,17 +26,17 @@ def sound(size: int, batch: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("window", [5, 400])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_stream_in_random_chunks_gives_the_logits_of_the_whole(seed: int, window: int) -> None:
-    hears, audio, delay = model(window), sound(40_000), torch.tensor([1, 6])
+    hears, audio, delay = model(window), sound(24_000), torch.tensor([1, 6])
     random, state, start, parts = np.random.default_rng(seed), None, 0, []
     state = hears.start(2)
-    while start < 40_000:
+    while start < 24_000:
         size = int(random.choice([1, 37, 160, 1280, 1500, 9000]))
         parts.append(hears.step(audio[:, start : start + size], 16_000, delay, state))
         start += size
     whole = hears(audio, 16_000, delay)
-    assert whole.shape == (2, 31, len(WORDS)) and whole.std() > 0.1
+    assert whole.shape == (2, 18, len(WORDS)) and whole.std() > 0.1
     assert (torch.cat(parts, 1) - whole).abs().max() < 1e-5
 
 

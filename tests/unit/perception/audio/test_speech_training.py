@@ -32,6 +32,9 @@ def test_two_updates_and_two_after_a_resume_are_four(tone_set: ToneSet, tmp_path
     assert [resumed.update() for _ in range(2)] == last and resumed.step == 4
     for name, value in unbroken.model.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
+    resumed.restore(state)
+    resumed.step += 1
+    assert resumed.update()["loss"] != last[0]["loss"]  # another update draws other clips
 
 
 def test_targets_of_a_batch_are_where_words_are_heard(tone_set: ToneSet) -> None:
