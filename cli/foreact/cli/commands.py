@@ -1,7 +1,7 @@
 """The command table: what each command is called and where its configuration and its work live."""
 
 from foreact.cli.command import Command, Report
-from foreact.cli.senses_commands import EMBED, EVAL_SENSES, TRAIN_SENSES
+from foreact.cli.senses_commands import EMBED, EVAL_SENSES, RECORD_SENSES, TRAIN_SENSES
 from foreact.cli.worldmodel_commands import BENCH_VARIANTS, EVAL_VARIANTS, FORK, IMAGINE, PLAN, TRAIN_VARIANTS
 
 __all__ = ["COMMANDS", "DOCTOR", "Command", "Report"]
@@ -36,20 +36,7 @@ COMMANDS: tuple[Command, ...] = (
         "foreact record tasks=[reach,push] episodes=50 out=data/r",
         positional=("target",),
         options=("seed",),
-        variants={
-            "demonstrations": None,
-            "scenes": Command(
-                "record",
-                "foreact.sim.still.record",
-                "RecordScenesConfig",
-                "record_scenes",
-                "Draw many scenes in colours, depth, segments and classes, to learn seeing from.",
-                "foreact record scenes scenes=4096 out=data/scenes",
-                positional=("target",),
-                options=("seed", "device"),
-                conf="record-scenes",
-            ),
-        },
+        variants={"demonstrations": None, **RECORD_SENSES},
     ),
     FORK,
     Command(

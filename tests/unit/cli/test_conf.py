@@ -18,6 +18,8 @@ REQUIRED = {
     "train-worldmodel": ["data=x", "out=y"],
     "train-pixels": ["data=x", "out=y"],
     "train-encoder": ["data=x", "out=y"],
+    "train-speech": ["data=x", "out=y"],
+    "train-onsets": ["data=x", "out=y"],
     "compress": ["model=a.onnx", "policy=b", "out=c.onnx", "data=d"],
 }
 
