@@ -111,7 +111,9 @@ def test_time_is_kept_against_the_clock() -> None:
     pacing, in_hand = paced(wearable(1.5), 1.2, told.append)
     assert pacing.steps + pacing.dropped == 36 and len(in_hand) == pacing.steps
     assert (in_hand[1:] >= pacing.lateness_ns[1:]).all(), "a step is in hand after it was due"
-    assert told == pytest.approx([16 / 30, 31 / 30])
+    # every half second of the recording; a busy machine leaves steps out, and tells at the next one
+    assert 0.5 < told[0] and told[-1] < 1.2 and (np.diff(told) > 0.5 - 1e-9).all()
+    assert pacing.dropped or told == pytest.approx([16 / 30, 31 / 30])
 
 
 def test_drift_is_told_from_jitter() -> None:
