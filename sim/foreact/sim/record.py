@@ -12,12 +12,12 @@ from typing import get_args
 
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import RunFolder
+from foreact.episodes.workers import worker_processes
 from foreact.sim.attempts import AttemptLedger
 from foreact.sim.demonstration import DemonstrationRules
 from foreact.sim.recording_job import JOB_ATTEMPTS, Job, JobResult, run_job
 from foreact.sim.registry import definition, resolve
 from foreact.sim.seeds import INDEX_LIMIT, SEED_LIMIT, Split
-from foreact.sim.workers import worker_processes
 
 __all__ = ["RecordConfig", "record"]
 

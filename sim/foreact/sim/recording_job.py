@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from foreact.episodes.contract import PolicyContract
+from foreact.episodes.workers import give_back_memory
 from foreact.sim.cameras import WorldStates, joined
 from foreact.sim.demonstration import Attempt, Demonstration, DemonstrationRules, demonstrate
 from foreact.sim.landmarks import in_camera
 from foreact.sim.registry import definition
-from foreact.sim.workers import give_back_memory
 
 if TYPE_CHECKING:
     import mujoco

@@ -98,7 +98,7 @@ def evaluate(config: EvalConfig, progress: ProgressFn = quiet) -> Outcome:
         UnknownTask: A task name is unknown.
         RunError: `config.out` holds another evaluation.
     """
-    from foreact.sim.workers import worker_processes
+    from foreact.episodes.workers import worker_processes
 
     if config.agent is not None and (names := _simulated(config)):
         return _run_agents(config, names, config.agent, progress)
@@ -230,7 +230,7 @@ def _jobs(config: EvalConfig, trials: Sequence[Trial]) -> list[_Job]:
 
 
 def _run_job(job: _Job) -> int:
-    from foreact.sim.workers import give_back_memory
+    from foreact.episodes.workers import give_back_memory
     from foreact.sim.worlds import Worlds
     from foreact.vla.rollout import Lateness, run_actor, run_controller
 

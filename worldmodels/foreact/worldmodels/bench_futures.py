@@ -15,7 +15,7 @@ from pathlib import Path
 from foreact.episodes.outcome import Outcome, ProgressFn, quiet
 from foreact.episodes.ranges import require_at_least
 from foreact.episodes.runfolder import describe_machine, jsonable, write_dated_json, write_json_atomic
-from foreact.sim.workers import worker_processes
+from foreact.episodes.workers import worker_processes
 from foreact.worldmodels.bench_futures_figures import Measured, columns, figures_of, rows_of, scored
 from foreact.worldmodels.branch_sets import BranchesConfig, branches, set_path
 from foreact.worldmodels.branches import Branches

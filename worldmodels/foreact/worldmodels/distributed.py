@@ -106,7 +106,7 @@ def run_ranks(job: RankJob, processes: int, device: str, progress: ProgressFn = 
 
 
 def _rank(rank: int, job: RankJob, world: int, device: str, meet: str, messages: Any) -> None:
-    from foreact.sim.workers import follow_parent
+    from foreact.episodes.workers import follow_parent
 
     follow_parent()  # a rank that outlived a killed command would write into the folder of the one that continues
     group = Group(rank, world, rank)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from foreact.episodes.outcome import ProgressFn
+from foreact.episodes.outcome import JSON, ProgressFn
 from foreact.episodes.runfolder import RunFolder
 from foreact.perception.tensor_folder import TrainingState, read_state, write_state
 
-__all__ = ["Fitter", "FittingConfig", "check_device", "fit", "undone_if_refused"]
+__all__ = ["Fitter", "FittingConfig", "check_device", "fit", "fitted"]
 
 WEIGHTS, MOMENTS = "weights.", "optimiser."
 
@@ -141,20 +142,31 @@ def fit(fitter: Fitter, run: RunFolder, log_every: int, checkpoint_every: int, p
             write_state(run.path, fitter.capture())
 
 
-def undone_if_refused(out: Path, job: Callable[[], None]) -> None:
-    """Do a job; a new run folder without a training state goes again if the user has something to mend.
+def fitted(out: Path, updates: int, job: Callable[[], None]) -> dict[str, JSON]:
+    """Do a training; a new run folder without a training state goes again if the user has something to mend.
 
     Args:
         out: The run folder.
+        updates: Of the training.
         job: What to do.
+
+    Returns:
+        `updates`, `loss` (mean of the last 10 logged), `wall_s`, `cpu_s`.
     """
-    new = not out.exists()
+    started, cpu, new = time.monotonic(), time.process_time(), not out.exists()
     try:
         job()
     except (ValueError, FloatingPointError):
         if new and out.exists() and read_state(out) is None:
             shutil.rmtree(out)
         raise
+    rows = RunFolder.open(out).read_metrics()[-10:]
+    return {
+        "updates": updates,
+        "loss": sum(row["loss"] for row in rows) / max(1, len(rows)),
+        "wall_s": round(time.monotonic() - started, 1),
+        "cpu_s": round(time.process_time() - cpu, 1),
+    }
 
 
 def check_device(device: str, log_every: int, checkpoint_every: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import RunFolder
 from foreact.episodes.sound_clips import SoundClip, SoundError, SoundSet
 from foreact.perception.audio.acoustics import Acoustics, heard_in_room
-from foreact.perception.audio.fitting import Fitter, FittingConfig, check_device, fit, undone_if_refused
+from foreact.perception.audio.fitting import Fitter, FittingConfig, check_device, fit, fitted
 from foreact.perception.audio.mel import HOP
 from foreact.perception.audio.onsets import (
     OnsetConfig,
@@ -106,15 +105,7 @@ def train_onsets(config: TrainOnsetsConfig, progress: ProgressFn = quiet) -> Out
         FloatingPointError: The loss is not finite.
     """
     check_device(config.device, config.log_every, config.checkpoint_every)
-    started, cpu = time.monotonic(), time.process_time()
-    undone_if_refused(config.out, lambda: _train(config, progress))
-    rows = RunFolder.open(config.out).read_metrics()[-10:]
-    figures: dict[str, JSON] = {
-        "updates": config.fitting.updates,
-        "loss": sum(row["loss"] for row in rows) / max(1, len(rows)),
-        "wall_s": round(time.monotonic() - started, 1),
-        "cpu_s": round(time.process_time() - cpu, 1),
-    }
+    figures = fitted(config.out, config.fitting.updates, lambda: _train(config, progress))
     columns = ("updates", "loss (last 10 logged)", "wall [s]", "CPU [s]")
     return Outcome(config.out / "model", figures, columns, (tuple(f"{each:.6g}" for each in _numbers(figures)),))
 

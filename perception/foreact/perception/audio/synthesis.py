@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -19,6 +14,7 @@ import numpy as np
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import jsonable
 from foreact.episodes.sound_clips import SOUND_BLOCK, SoundClip, SoundHeader, SoundSet, SoundWriter
+from foreact.episodes.workers import in_order, worker_processes
 from foreact.perception.audio.acoustics import Acoustics, heard_in_room
 from foreact.perception.audio.espeak import ACCENTS, Synthesiser, Voice, variants
 from foreact.perception.audio.streams import Vocabulary, normal_words
@@ -116,33 +112,8 @@ def _made(config: RecordSpeechConfig, header: SoundHeader, blocks: range) -> Ite
     """Blocks in order, each by a process of its own: what espeak-ng says depends on what it said before."""
     if not blocks:
         return
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        min(config.workers, len(blocks)), mp_context=spawn, initializer=_end_with_parent, max_tasks_per_child=1
-    )
-    ahead: deque[Future[list[SoundClip]]] = deque()
-    try:
-        for block in blocks:
-            ahead.append(pool.submit(say_block, config, header, block))
-            if len(ahead) > config.workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """End with the parent, also when it is killed; leave Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    with worker_processes(min(config.workers, len(blocks)), fresh=True) as pool:
+        yield from in_order(pool, (partial(say_block, config, header, block) for block in blocks), config.workers)
 
 
 def say_block(config: RecordSpeechConfig, header: SoundHeader, block: int) -> list[SoundClip]:

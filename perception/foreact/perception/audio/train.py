@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.runfolder import RunFolder
 from foreact.episodes.sound_clips import SoundError
 from foreact.perception.audio.checkpoint import save_speech_model
-from foreact.perception.audio.fitting import Fitter, FittingConfig, check_device, fit, undone_if_refused
+from foreact.perception.audio.fitting import Fitter, FittingConfig, check_device, fit, fitted
 from foreact.perception.audio.model import SpeechModel, SpeechModelConfig, speech_losses
 from foreact.perception.audio.spoken import SpokenSet, open_speech
 from foreact.perception.audio.streams import Vocabulary
@@ -65,15 +64,7 @@ def train_speech(config: TrainSpeechConfig, progress: ProgressFn = quiet) -> Out
         FloatingPointError: The loss is not finite.
     """
     check_device(config.device, config.log_every, config.checkpoint_every)
-    started, cpu = time.monotonic(), time.process_time()
-    undone_if_refused(config.out, lambda: _train(config, progress))
-    rows = RunFolder.open(config.out).read_metrics()[-10:]
-    figures: dict[str, JSON] = {
-        "updates": config.fitting.updates,
-        "loss": sum(row["loss"] for row in rows) / max(1, len(rows)),
-        "wall_s": round(time.monotonic() - started, 1),
-        "cpu_s": round(time.process_time() - cpu, 1),
-    }
+    figures = fitted(config.out, config.fitting.updates, lambda: _train(config, progress))
     columns = ("model", "updates", "loss (last 10 logged)", "wall [s]", "CPU [s]")
     row = (config.speech.encoder.size, *(f"{figures[key]:.6g}" for key in ("updates", "loss", "wall_s", "cpu_s")))
     return Outcome(config.out / "model", figures, columns, (row,))

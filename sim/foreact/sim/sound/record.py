@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -14,12 +13,12 @@ import numpy as np
 
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
 from foreact.episodes.sound_clips import SOUND_BLOCK, SoundClip, SoundHeader, SoundSet, SoundWriter
+from foreact.episodes.workers import in_order, worker_processes
 from foreact.sim.seeds import INDEX_LIMIT, SEED_LIMIT, Split, layout_seed
 from foreact.sim.sound.impacts import Impact, ImpactListener
 from foreact.sim.sound.materials import geom_materials
 from foreact.sim.sound.ringing import ContactSound
 from foreact.sim.sound.tray import SETTLED, THINGS, Tosses, tray
-from foreact.sim.workers import worker_processes
 
 __all__ = ["RecordSoundsConfig", "record_sounds"]
 
@@ -96,13 +95,7 @@ def record_sounds(config: RecordSoundsConfig, progress: ProgressFn = quiet) -> O
 
 def _made(config: RecordSoundsConfig, blocks: range) -> Iterator[list[SoundClip]]:
     with worker_processes(min(config.workers, max(len(blocks), 1))) as pool:
-        ahead: deque[Future[list[SoundClip]]] = deque()
-        for block in blocks:
-            ahead.append(pool.submit(record_block, config, block))
-            if len(ahead) > config.workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        yield from in_order(pool, (partial(record_block, config, block) for block in blocks), config.workers)
 
 
 def record_block(config: RecordSoundsConfig, block: int) -> list[SoundClip]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import get_args
 
@@ -15,13 +13,13 @@ import numpy as np
 
 from foreact.episodes.aligned import BLOCK, AlignedPictures, AlignedWriter
 from foreact.episodes.outcome import JSON, Outcome, ProgressFn, quiet
+from foreact.episodes.workers import in_order, worker_processes
 from foreact.sim.pictures import WorldPictures
 from foreact.sim.seeds import INDEX_LIMIT, SEED_LIMIT, Split, layout_seed
 from foreact.sim.still.classes import CLASSES, geom_classes
 from foreact.sim.still.looks import eye
 from foreact.sim.still.sheet import write_sheet
 from foreact.sim.still.sources import FAMILIES, source
-from foreact.sim.workers import worker_processes
 
 __all__ = ["RecordScenesConfig", "record_scenes"]
 
@@ -104,13 +102,7 @@ def record_scenes(config: RecordScenesConfig, progress: ProgressFn = quiet) -> O
 def _drawn(config: RecordScenesConfig, blocks: range) -> Iterator[dict[str, np.ndarray]]:
     """Blocks in order; a few are drawn ahead, in the workers."""
     with worker_processes(min(config.workers, max(len(blocks), 1))) as pool:
-        ahead: deque[Future[dict[str, np.ndarray]]] = deque()
-        for block in blocks:
-            ahead.append(pool.submit(draw_block, config, block))
-            if len(ahead) > config.workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        yield from in_order(pool, (partial(draw_block, config, block) for block in blocks), config.workers)
 
 
 def draw_block(config: RecordScenesConfig, block: int) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import itertools
 import numpy as np
 
 from foreact.sim.random import WorldRandom
+from foreact.sim.still.looks import lit
 from foreact.sim.task import SimTask
 from foreact.sim.views import Views
 
@@ -137,8 +138,7 @@ def _placed(draw: np.ndarray, size: np.ndarray, shown: np.ndarray) -> np.ndarray
 def _resting(size: np.ndarray) -> np.ndarray:
     """Height of the middle of things that stand on the floor, (n, k)."""
     kind = np.repeat(np.arange(len(SHAPES)), EACH)
-    half = np.choose(kind, [size[..., 2], size[..., 0], size[..., 1], size[..., 0] + size[..., 1], size[..., 2]])
-    return half
+    return np.choose(kind, [size[..., 2], size[..., 0], size[..., 1], size[..., 0] + size[..., 1], size[..., 2]])
 
 
 def _turns(draw: np.ndarray, floating: np.ndarray) -> np.ndarray:
@@ -164,10 +164,5 @@ def _paint(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
 
 def _light(views: Views, ids: np.ndarray, random: WorldRandom) -> None:
     """Both lights from any side above, brighter or darker."""
-    lights = views.numbers("light", ["sun", "lamp"])
-    draw = random.uniform(ids, 3 * len(lights)).reshape(len(ids), len(lights), 3)
-    angle, lean = 2 * np.pi * draw[..., 0], 1.2 * draw[..., 1]
-    down = np.stack([np.sin(lean) * np.cos(angle), np.sin(lean) * np.sin(angle), -np.cos(lean)], axis=-1)
-    views.set_model("light_dir", ids, lights, down)
-    bright = (0.15 + 0.65 * draw[..., 2:]).repeat(3, axis=-1)
-    views.set_model("light_diffuse", ids, lights, bright)
+    for field, values in lit(views.backend.model, random, ids).items():
+        views.set_model(field, ids, np.arange(values.shape[1]), values)

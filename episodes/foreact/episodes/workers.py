@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 
-__all__ = ["InlineExecutor", "follow_parent", "give_back_memory", "worker_processes"]
+__all__ = ["InlineExecutor", "follow_parent", "give_back_memory", "in_order", "worker_processes"]
 
 
 class InlineExecutor(Executor):
@@ -29,24 +30,47 @@ class InlineExecutor(Executor):
 
 
 @contextlib.contextmanager
-def worker_processes(count: int) -> Iterator[Executor]:
+def worker_processes(count: int, *, fresh: bool = False) -> Iterator[Executor]:
     """Executor with so many processes, started fresh (spawn): threads and device handles are not inherited.
 
     Leaving the context early cancels jobs not yet begun and waits for the running ones.
 
     Args:
         count: Number of processes; 1 works in this process.
+        fresh: Give each job a process of its own, for libraries that remember what they did.
     """
-    if count == 1:
+    if count == 1 and not fresh:
         yield InlineExecutor()
         return
     import multiprocessing
 
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=follow_parent)
+    pool = ProcessPoolExecutor(
+        count,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=follow_parent,
+        max_tasks_per_child=1 if fresh else None,
+    )
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_order[T](pool: Executor, jobs: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
+    """What jobs give, in their order, with a few of them begun ahead of the one that is waited for.
+
+    Args:
+        pool: Who does them.
+        jobs: Functions that can be sent to another process.
+        ahead: How many are begun before the first is waited for.
+    """
+    begun: deque[Future[T]] = deque()
+    for job in jobs:
+        begun.append(pool.submit(job))
+        if len(begun) > ahead:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
 
 
 def give_back_memory() -> None:

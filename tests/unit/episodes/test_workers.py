@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from foreact.sim.workers import InlineExecutor, worker_processes
+from foreact.episodes.workers import InlineExecutor, worker_processes
 
 
 def _fail() -> None:
@@ -32,7 +32,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         "import os, time\n"
-        "from foreact.sim.workers import worker_processes\n"
+        "from foreact.episodes.workers import worker_processes\n"
         "if __name__ == '__main__':\n"
         "    with worker_processes(2) as pool:\n"
         "        print(pool.submit(os.getpid).result(), flush=True)\n"
