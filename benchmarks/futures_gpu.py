@@ -29,19 +29,17 @@ import torch
 from torch import Tensor
 
 from foreact.episodes.runfolder import describe_machine, write_dated_json
+from foreact.worldmodels.bench_futures import untrained_pixels
 from foreact.worldmodels.branching import HORIZON
 from foreact.worldmodels.futures import FutureModel, Futures
 from foreact.worldmodels.models.codes import CodesConfig
 from foreact.worldmodels.models.signature import Signature
-from foreact.worldmodels.pixels.model import PixelModel, PixelModelConfig
-from foreact.worldmodels.pixels.pictures import PictureSpec
-from foreact.worldmodels.pixels.signature import LAST_OF_ROBOT, PixelSignature
+from foreact.worldmodels.pixels.model import PixelModel
 from foreact.worldmodels.planner.timing import PlanTimingConfig, time_plans
 from foreact.worldmodels.scenes import Scene, scene
 from foreact.worldmodels.throughput import one_thread
 
 FUTURES = 1000  # pictured at once
-SIDE = 64  # [px]
 STATES = (256, 4096, 16384)  # of a call of the state model
 
 
@@ -66,11 +64,7 @@ def models(place: Scene) -> tuple[Any, PixelModel]:
     """The default models of states and of pictures of a scene, untrained."""
     torch.manual_seed(0)
     signature = Signature(place.name, place.columns, place.tracked, place.actions, place.rate_hz, HORIZON)
-    robot = place.columns[: place.columns.index(LAST_OF_ROBOT) + 1]
-    pictures = PixelSignature(
-        place.name, PictureSpec(side=SIDE), robot, place.actions, place.rate_hz, HORIZON, tuple(range(8))
-    )
-    return CodesConfig().build(signature).eval(), PixelModel(PixelModelConfig(), pictures).eval()
+    return CodesConfig().build(signature).eval(), untrained_pixels(place.name)
 
 
 def given(signature: Signature, states: int, device: str) -> tuple[Tensor, Tensor]:
@@ -146,7 +140,7 @@ def pictured(model: PixelModel, futures: int, device: str, rounds: int) -> dict[
         timed(work, device, rounds) for work in (lambda: model.imagine(*batch), drawn, brought)
     )
     return {
-        "futures": futures, "side": SIDE, "frames": futures * model.horizon, "lasts_ms": lasts,
+        "futures": futures, "side": model.signature.pictures.side, "frames": futures * model.horizon, "lasts_ms": lasts,
         "imagined": imagined | {"rollouts_per_s": 1e3 * futures / imagined["ms"]},
         "drawn": on_device, "drawn_and_brought_back": with_copy,
         "real_time": with_copy["ms_upper"] < lasts,

@@ -46,7 +46,7 @@ from foreact.worldmodels.throughput import one_thread, rollouts_per_cpu_second
 from foreact.worldmodels.train import AnyModelConfig, WorldModelConfig, train_worldmodel
 from foreact.worldmodels.trainer import OptimisationConfig
 
-__all__ = ["MODELS", "FuturesBenchConfig", "bench_futures"]
+__all__ = ["MODELS", "FuturesBenchConfig", "bench_futures", "untrained_pixels"]
 
 MODELS: Mapping[str, AnyModelConfig] = {
     "codes": CodesConfig(),
@@ -215,7 +215,7 @@ def _speeds(config: FuturesBenchConfig, progress: ProgressFn) -> dict[str, float
     for kind in config.kinds:
         model = load_model(model_folder(config, name, kind, seed))
         speeds[kind] = rollouts_per_cpu_second(model, model.signature).per_cpu_second
-    pixels = _untrained_pixels(name)
+    pixels = untrained_pixels(name)
     speeds["pixels"] = rollouts_per_cpu_second(pixels, pixels.context_signature).per_cpu_second
     progress(1, 2, "time plans")
     folder = model_folder(config, name, CODES, seed)
@@ -226,8 +226,12 @@ def _speeds(config: FuturesBenchConfig, progress: ProgressFn) -> dict[str, float
     return speeds | {f"plan_{key}": float(str(plan[key])) for key in ("p50_ms", "p99_ms")}
 
 
-def _untrained_pixels(name: str) -> PixelModel:
-    """A model of pictures of a scene; how fast it imagines does not depend on what it has learned."""
+def untrained_pixels(name: str) -> PixelModel:
+    """A model of pictures of 64 px of a scene; how fast it imagines does not depend on what it has learned.
+
+    Args:
+        name: Of the scene.
+    """
     place = scene(name)
     robot = place.columns[: place.columns.index(LAST_OF_ROBOT) + 1]
     labels = tuple(range(8))
